@@ -1,0 +1,501 @@
+"""The estimator contract: what is checked, encoded and handed to the training loop."""
+
+import warnings
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.sparse import csr_array
+from scipy.special import log_softmax
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    _fit_context,
+    is_classifier,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from ._batch import Batcher, Columns, as_csr, check_finite, column_name, without_stored_zeros
+from ._engine import numpy as engine
+from ._losses import LogLoss, SquaredLoss
+from ._training import Model, Sample, Schedule, check_memory, raw_scores, train
+
+# early_stopping="auto" holds out validation rows from this many rows on.
+_AUTO_ROWS = 1000
+
+# Parameters and solver states are float32. These bounds keep their products finite.
+RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
+PENALTY = [Interval(Real, 0, 1e9, closed="both")]
+
+
+class Rows(NamedTuple):
+    """Checked input: canonical CSR, encoded targets, weights, numbers of the rows used."""
+
+    X: csr_array
+    y: np.ndarray
+    weight: np.ndarray
+    used: np.ndarray
+
+
+class FactorizationBase(BaseEstimator):
+    """What all estimators share.
+
+    A model says what it is in `_make_solvers`, `_make_head` and `_make_fields`. One of
+    the two mixins below says what its targets are.
+    """
+
+    _parameter_constraints = {
+        "k": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_models")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows, best as CSR. A stored zero means the same as no entry.
+        y : array-like of shape (n_samples,)
+            Labels of any type (classifiers) or target values (regressors).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss and its penalty; with 0 it is as if the row
+            were absent. None means 1.
+        X_val, y_val : like `X` and `y`, default=None
+            Rows on which early stopping watches the loss, instead of a part of `X`.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Weights of the validation rows. None means 1.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, not finite (the message names the column), has
+            one class only, or the model needs more memory than there is. A model
+            fitted before stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit diverged (the best weights seen are kept), if `max_iter` passes
+            were not enough, or if the model came out constant.
+        """
+        with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
+            data = self._check_rows(X, y, sample_weight, learn=True)
+            self._seed = check_random_state(self.random_state).randint(2**31 - 1)
+            self._fields = self._make_fields(data.X)
+            data = data._replace(X=without_stored_zeros(data.X))
+            valid = self._check_validation(X_val, y_val, sample_weight_val)
+            if valid is None and self._can_split(data):
+                data, valid = self._split(data)
+            self._start(data, len(data.used))
+            schedule = Schedule(
+                self.max_iter, self.batch_size, self.shuffle, self.tol,
+                self.n_iter_no_change, self._seed,
+            )  # fmt: skip
+
+            def train_output(output, model):
+                watched = valid and self._sample(valid, output)
+                report = self._reporter(output)
+                train(model, self._loss, self._sample(data, output), watched, schedule, report)
+
+            Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(train_output)(output, model) for output, model in enumerate(self._models)
+            )
+            self._warn_of_outcome(data)
+        return self
+
+    # -- input ----------------------------------------------------------------------
+
+    def _check_X(self, X, reset=False):
+        """Validate X into canonical CSR, stored zeros included."""
+        try:
+            X = validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
+        except ValueError as error:
+            if "string" not in str(error):
+                raise
+            raise ValueError(
+                f"X contains strings ({error}). Encode categories as columns first, for "
+                "example with make_pipeline(OneHotEncoder(handle_unknown='ignore'), "
+                f"{type(self).__name__}())."
+            ) from error
+        X = as_csr(X)
+        check_finite(X, getattr(self, "feature_names_in_", None))
+        return X
+
+    def _check_rows(self, X, y, sample_weight, learn=False):
+        """Validate rows, targets and weights; `learn` the width and the targets' range."""
+        X = self._check_X(X, reset=learn)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        y = self._check_y(y)
+        check_consistent_length(X, y)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weight.min() < 0 or not weight.any():
+            raise ValueError("sample_weight must not be negative, nor all zero.")
+        used = np.flatnonzero(weight)
+        if learn:
+            self._learn_y(y, weight, used)
+        y, weight = self._encode_y(y, weight)
+        return Rows(X, y, weight, used)
+
+    def _check_validation(self, X_val, y_val, sample_weight_val):
+        given = [value is not None for value in (X_val, y_val, sample_weight_val)]
+        if not any(given):
+            return None
+        if not (given[0] and given[1]):
+            raise ValueError("X_val and y_val belong together: pass both.")
+        if self.early_stopping is False:
+            raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
+        return self._check_rows(X_val, y_val, sample_weight_val)
+
+    def _can_split(self, data):
+        if self.early_stopping == "auto":
+            return len(data.used) >= _AUTO_ROWS and self._rarest(data) > 1
+        return self.early_stopping
+
+    def _split(self, data):
+        """Hold out rows to watch the loss on: at random, or without shuffling the last."""
+        stratify = data.y[data.used] if self.shuffle and is_classifier(self) else None
+        used, held_out = train_test_split(
+            data.used,
+            test_size=self.validation_fraction,
+            shuffle=self.shuffle,
+            stratify=stratify,
+            random_state=self._seed,
+        )
+        return data._replace(used=used), data._replace(used=held_out)
+
+    # -- training -------------------------------------------------------------------
+
+    def _start(self, data, n_first):
+        """Make untrained models; their intercepts fit the first `n_first` rows."""
+        rows = data.used[:n_first]
+        self._columns = Columns(data.X.shape[1])
+        self._models = [
+            Model(
+                self._make_head(self._fields.n_fields, (self._seed, output)),
+                self._make_solvers(),
+                self._loss.start(self._target(data.y[rows], output), data.weight[rows]),
+            )
+            for output in range(self._n_outputs)
+        ]
+        self._add_columns(data)
+
+    def _add_columns(self, data):
+        """Give parameters to the columns that occur in rows to train on."""
+        new = self._columns.add(data.X, data.used)
+        check_memory(self._models, len(self._columns), self._fields, self.batch_size)
+        for model in self._models:
+            model.add_columns(new)
+
+    def _sample(self, data, output):
+        batcher = Batcher(data.X, self._columns, self._fields, engine)
+        return Sample(batcher, data.used, self._target(data.y, output), data.weight)
+
+    def _reporter(self, output):
+        """What the training loop calls after each pass."""
+
+        def report(history):
+            if self.verbose:
+                of = f" of output {output}" if self._n_outputs > 1 else ""
+                text = f"[{type(self).__name__}] pass {history.n_passes}{of}: "
+                text += f"training loss {history.loss_curve[-1]:.5f}"
+                if history.validation_scores:
+                    text += f", validation loss {-history.validation_scores[-1]:.5f}"
+                print(text, flush=True)
+
+        return report
+
+    def _warn_of_outcome(self, data):
+        histories = [model.history for model in self._models]
+        outcomes = {history.outcome for history in histories}
+        if "diverged" in outcomes:
+            X = data.X
+            largest = X.indices[np.abs(X.data).argmax()]
+            message = (
+                "The fit diverged; the best weights seen are kept. Lower learning_rate, or "
+                f"scale the largest column, {self._column_name(largest)}, "
+                f"with values up to {np.abs(X.data).max():.3g}."
+            )
+        elif self._is_constant(data):
+            message = (
+                "The model came out constant: it predicts (nearly) the same for every row. "
+                "No pass improved on the loss of the average prediction, or the penalties "
+                "removed every parameter. Check that X is informative, lower the penalties "
+                "or change learning_rate."
+            )
+        elif "max_iter" in outcomes and self.tol is not None:
+            message = (
+                f"Stopped after max_iter={self.max_iter} passes, while the loss was still "
+                "improving. Increase max_iter, or pass tol=None to always make max_iter passes."
+            )
+        else:
+            return
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+    def _is_constant(self, data):
+        if any(history.best_pass == 0 for history in (m.history for m in self._models)):
+            return True
+        return not np.ptp(self._raw(data.X, data.used[:1000]), axis=0).all()
+
+    @contextmanager
+    def _unchanged_if_it_fails(self):
+        """Give back the attributes from before if the body raises."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _column_name(self, column):
+        return column_name(column, getattr(self, "feature_names_in_", None))
+
+    # -- prediction -----------------------------------------------------------------
+
+    def _raw(self, X, rows=None):
+        """Raw scores of checked rows, shape (n_rows, n_outputs), computed in float64.
+
+        From float32 parameters no float64 score can overflow, however far a fit went.
+        """
+        batcher = Batcher(X, self._columns, self._fields, engine, np.float64)
+        return raw_scores(self._models, batcher, np.arange(X.shape[0]) if rows is None else rows)
+
+    def _predict_raw(self, X):
+        check_is_fitted(self)
+        return self._raw(self._check_X(X))
+
+    # -- fitted attributes ----------------------------------------------------------
+
+    @property
+    def _n_outputs(self):
+        return 1
+
+    @property
+    def n_iter_(self):
+        """Number of passes made, the largest over the outputs."""
+        return max(model.history.n_passes for model in self._models)
+
+    @property
+    def best_iter_(self):
+        """The pass whose weights were kept; 0 are the initial weights."""
+        return self._per_output(lambda model: model.history.best_pass)
+
+    @property
+    def loss_curve_(self):
+        """Mean training loss of each pass, every row scored before its update."""
+        return self._per_output(lambda model: self._in_units(model.history.loss_curve))
+
+    @property
+    def validation_scores_(self):
+        """Negated mean loss on the validation rows after each pass; empty without them."""
+        return self._per_output(lambda model: self._in_units(model.history.validation_scores))
+
+    @property
+    def coef_(self):
+        """Linear weights, of shape (n_outputs, n_features); built on request."""
+        linear = [self._columns.spread(model.linear) for model in self._models]
+        return np.stack(linear) * self._scale
+
+    @property
+    def intercept_(self):
+        """Intercepts, of shape (n_outputs,)."""
+        return np.array([model.bias for model in self._models]) * self._scale + self._mean
+
+    def _per_output(self, get):
+        values = [get(model) for model in self._models]
+        return values[0] if len(values) == 1 else values
+
+    def _in_units(self, losses):
+        return [loss * self._scale**2 for loss in losses]
+
+
+class FactorizationClassifier(ClassifierMixin, FactorizationBase):
+    """Classifiers: one output for two classes, else one for each (one-vs-rest)."""
+
+    _loss = LogLoss
+    _mean, _scale = 0.0, 1.0  # log-odds need no standardization
+    _parameter_constraints = {
+        **FactorizationBase._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    @property
+    def _n_outputs(self):
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _check_y(self, y):
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+        check_classification_targets(y)
+        return y
+
+    def _learn_y(self, y, weight, used):
+        encoder = LabelEncoder().fit(y)
+        present = np.unique(y[used])
+        if len(present) < 2:
+            raise ValueError(
+                "A classifier needs rows of at least 2 classes with positive weight, but "
+                f"there is only one class: {present[0]!r}."
+            )
+        self.classes_ = encoder.classes_
+        codes = encoder.transform(present)
+        factor = np.ones(len(self.classes_))
+        factor[codes] = compute_class_weight(self.class_weight, classes=present, y=y[used])
+        self._class_factor = factor
+
+    def _encode_y(self, y, weight):
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes_
+        codes = encoder.transform(y)
+        return codes, weight * self._class_factor[codes]
+
+    def _target(self, codes, output):
+        return (codes == (1 if self._n_outputs == 1 else output)).astype(np.float64)
+
+    def _rarest(self, data):
+        return np.unique(data.y[data.used], return_counts=True)[1].min()
+
+    def decision_function(self, X):
+        """Compute raw scores.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows. Columns that never occurred in training contribute nothing.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log-odds of the second class if there are two; else one-vs-rest log-odds of
+            each class.
+        """
+        raw = self._predict_raw(X)
+        return raw[:, 0] if self._n_outputs == 1 else raw
+
+    def predict_log_proba(self, X):
+        """Compute the logarithm of class probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Log-probabilities, columns in the order of `classes_`.
+        """
+        raw = self._predict_raw(X)
+        if self._n_outputs == 1:
+            return -np.logaddexp(0, np.hstack([raw, -raw]))
+        log_sigmoid = -np.logaddexp(0, -raw)
+        return log_softmax(log_sigmoid, axis=1)
+
+    def predict_proba(self, X):
+        """Compute class probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, columns in the order of `classes_`. With more than two
+            classes, one-vs-rest probabilities normalized to sum to 1.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            The most probable class of each row.
+        """
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+
+
+class FactorizationRegressor(RegressorMixin, FactorizationBase):
+    """Regressors: y is standardized inside, everything public is in the units of y."""
+
+    _loss = SquaredLoss
+
+    def _check_y(self, y):
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        return column_or_1d(y, warn=True)
+
+    def _learn_y(self, y, weight, used):
+        unit = np.abs(y[used]).max() or 1.0  # the squares of y itself could overflow
+        mean = np.average(y[used] / unit, weights=weight[used])
+        deviation = np.sqrt(np.average((y[used] / unit - mean) ** 2, weights=weight[used]))
+        self._mean = mean * unit
+        self._scale = (deviation * unit) or abs(self._mean) or 1.0
+
+    def _encode_y(self, y, weight):
+        return (y - self._mean) / self._scale, weight
+
+    def _target(self, y, output):
+        return y
+
+    def _rarest(self, data):
+        return len(data.used)
+
+    def predict(self, X):
+        """Predict target values.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows. Columns that never occurred in training contribute nothing.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predictions, in the units of y.
+        """
+        return self._predict_raw(X)[:, 0] * self._scale + self._mean

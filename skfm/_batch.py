@@ -1,0 +1,196 @@
+"""From CSR rows to mini-batches. Nothing else in the package reads `indptr`."""
+
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+MAX_VALUE = float(np.finfo(np.float32).max)
+
+
+def as_csr(X):
+    """Give `X` as a CSR array with sorted, unique indices; copy only if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the index arrays of a sparse `X` are malformed.
+    """
+    if not issparse(X):
+        return csr_array(X)
+    # A new container over the same arrays: whatever SciPy notes down about the
+    # format is noted there and not on the caller's object.
+    X = csr_array((X.data, X.indices, X.indptr), shape=X.shape)
+    X.check_format(full_check=True)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def without_stored_zeros(X):
+    """Drop stored zeros, which mean the same as absent entries; copy only if any."""
+    if np.count_nonzero(X.data) < X.nnz:
+        X = X.copy()
+        X.eliminate_zeros()
+    return X
+
+
+def check_finite(X, names=None):
+    """Raise ValueError naming the first column with a value that float32 cannot hold."""
+    if not X.nnz or (X.data.min() >= -MAX_VALUE and X.data.max() <= MAX_VALUE):
+        return
+    entry = np.flatnonzero(~(np.abs(X.data) <= MAX_VALUE))[0]
+    value = X.data[entry]
+    what = "NaN" if np.isnan(value) else "infinity or a value too large for float32"
+    raise ValueError(
+        f"Input X contains {what} in {column_name(X.indices[entry], names)}: {value!r}. "
+        "Impute or remove missing values and scale large ones before fitting."
+    )
+
+
+def next_columns(X):
+    """For each column, the nearest column that follows it in some row of canonical X.
+
+    Shape (n_features,), int32; n_features stands where no column follows.
+    """
+    following = np.full(X.shape[1], X.shape[1], np.int32)
+    step = 1 << 18
+    for start in range(0, X.nnz - 1, step):
+        entries = X.indices[start : start + step + 1]
+        first, last = np.searchsorted(X.indptr, [start + 1, start + len(entries)])
+        same_row = np.ones(len(entries) - 1, bool)
+        same_row[X.indptr[first:last] - start - 1] = False
+        left = entries[:-1][same_row].astype(np.intp)
+        right = entries[1:][same_row].astype(np.int32, copy=False)
+        np.minimum.at(following, left, right)
+    return following
+
+
+def entries_per_row(X):
+    return np.diff(X.indptr)
+
+
+def column_name(column, names=None):
+    return f"column {column}" + (f" ({names[column]!r})" if names is not None else "")
+
+
+class Columns:
+    """The columns seen in training, each with a row (slot) of the parameter tables.
+
+    Tables have rows only for columns that occur, so that a matrix of 2²⁴ hashed columns
+    costs four bytes per column and parameters only for what it contains.
+    """
+
+    def __init__(self, n_features):
+        self.seen = np.empty(0, np.intp)
+        self._slot_of = np.full(n_features, -1, np.int32)
+
+    def __len__(self):
+        return len(self.seen)
+
+    def add(self, X, rows):
+        """Give slots to the columns that first occur in `rows` of X; return these columns."""
+        fresh = np.zeros(len(self._slot_of), bool)
+        for chunk in np.array_split(rows, 1 + len(rows) // 65536):
+            fresh[X.indices.take(_positions(X.indptr, chunk)[0])] = True
+        fresh &= self._slot_of < 0
+        new = np.flatnonzero(fresh)
+        self._slot_of[new] = np.arange(len(self), len(self) + len(new))
+        self.seen = np.concatenate([self.seen, new])
+        return new
+
+    def slots(self, columns):
+        """Slot of each column, -1 where it was never seen."""
+        return self._slot_of.take(columns)
+
+    def spread(self, table):
+        """Lay out table rows over all columns, with zeros where none was seen."""
+        full = np.zeros((len(self._slot_of), *table.shape[1:]), table.dtype)
+        full[self.seen] = table
+        return full
+
+    def __getstate__(self):
+        return {"n_features": len(self._slot_of), "seen": self.seen}
+
+    def __setstate__(self, state):
+        self.__init__(state["n_features"])
+        self.seen = state["seen"]
+        self._slot_of[self.seen] = np.arange(len(self.seen), dtype=np.int32)
+
+
+class Batch:
+    """Some rows of a CSR matrix over the distinct columns that occur in them.
+
+    Attributes
+    ----------
+    touched : ndarray of shape (U,)
+        Slots of the distinct columns.
+    field : ndarray of shape (U,)
+        Field of each distinct column.
+    X : csr_array of shape (B, U)
+        The rows.
+    P : csr_array of shape (B * F, U)
+        The pooling matrix: row ``n * F + a`` holds the entries of sample n in field a.
+    """
+
+    def __init__(self, touched, field, X, P):
+        self.touched, self.field, self.X, self.P = touched, field, X, P
+
+    @property
+    def n_rows(self):
+        return self.X.shape[0]
+
+    @property
+    def n_fields(self):
+        return self.P.shape[0] // self.X.shape[0]
+
+    @cached_property
+    def squares(self):
+        """X∘X, of shape (B, U)."""
+        X = self.X
+        return csr_array((X.data * X.data, X.indices, X.indptr), shape=X.shape)
+
+    def count(self, weight):
+        """Weighted number of occurrences of each distinct column, shape (U,)."""
+        per_entry = np.repeat(weight, np.diff(self.X.indptr))
+        return np.bincount(self.X.indices, per_entry, len(self.touched))
+
+
+class Batcher:
+    """Cuts batches out of a CSR matrix, ignoring columns that have no slot."""
+
+    def __init__(self, X, columns, fields, engine, dtype=np.float32):
+        self.X, self.columns, self.fields = X, columns, fields
+        self.engine, self.dtype = engine, dtype
+        self._stamp = np.empty(len(columns), np.int32)
+        self._field_of_slot = fields.of(columns.seen)
+
+    def __call__(self, rows):
+        """Return the batch of the rows numbered `rows`."""
+        B, F = len(rows), self.fields.n_fields
+        positions, length = _positions(self.X.indptr, rows)
+        slots = self.columns.slots(self.X.indices.take(positions))
+        values = self.X.data.take(positions).astype(self.dtype, copy=False)
+        row = np.repeat(np.arange(B), length)
+        known = slots >= 0
+        if not known.all():
+            slots, values, row = slots[known], values[known], row[known]
+        group = row * F + self._field_of_slot.take(slots)
+        if not self.fields.ascending:
+            order = np.argsort(group, kind="stable")
+            slots, values, group = slots[order], values[order], group[order]
+        touched, local = self.engine.distinct(slots, self._stamp)
+        indptr = np.zeros(B * F + 1, np.int32)
+        np.cumsum(np.bincount(group, minlength=B * F), out=indptr[1:])
+        X = csr_array((values, local, indptr[::F]), shape=(B, len(touched)))
+        P = csr_array((values, local, indptr), shape=(B * F, len(touched)))
+        return Batch(touched, self._field_of_slot.take(touched), X, P)
+
+
+def _positions(indptr, rows):
+    """Where the entries of `rows` are stored, and how many each row has."""
+    start = indptr.take(rows)
+    length = indptr.take(rows + 1) - start
+    end = np.cumsum(length)
+    return np.repeat(start - end + length, length) + np.arange(length.sum()), length

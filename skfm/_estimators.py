@@ -1,0 +1,471 @@
+"""The public estimators: parameters, documentation, and which model they build."""
+
+from dataclasses import KW_ONLY, dataclass
+from inspect import cleandoc
+from textwrap import indent
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from ._base import PENALTY, RATE, FactorizationBase, FactorizationClassifier, FactorizationRegressor
+from ._fields import Fields, check_fields
+from ._heads import Interactions
+from ._solvers import FTRL, AdaGrad
+
+_SHARED = {
+    "fm_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j
+    """,
+    "ffm_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} ⟨v_{i,f(j)}, v_{j,f(i)}⟩ x_i x_j
+    """,
+    "logistic": """
+        Σ_n c_n [ log(1 + exp(s(x_n))) − y_n s(x_n) + R(x_n) ],   y_n in {0, 1}
+    """,
+    "squared": """
+        Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized
+    """,
+    "penalty": """
+        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
+
+    plus the L1 penalties, where c_n are the sample weights. A parameter thus pays its L2
+    penalty in every row in which its column occurs, whatever the solver and batch size.
+    """,
+    "parameters": """
+    k : int, default=8
+        Number of factors per column{per_field}. 0 leaves the linear part only.
+    solver : {"adagrad", "ftrl"}, default="adagrad"
+        AdaGrad (Duchi et al. 2011) or FTRL-Proximal (McMahan et al. 2013), which gives
+        sparser weights under L1.
+    learning_rate : float, default=0.1
+        Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
+        the sum of squared gradients.
+    ftrl_beta : float, default=1.0
+        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+    l1_linear, l1_factors : float, default=0.0
+        Strength of the L1 penalty on linear weights and on factors. FTRL applies it in
+        its closed form, once over the whole stream; AdaGrad soft-thresholds by
+        l1 · (weighted occurrences in the batch) · η/√G in each step. The numbers of the
+        two solvers are not interchangeable.
+    l2_linear : float, default=0.001
+        Strength of the L2 penalty on linear weights, per occurrence.
+    l2_factors : float, default=0.02
+        Strength of the L2 penalty on factors, per occurrence.
+    init_scale : float, default=0.03
+        Standard deviation of the initial factors.
+    batch_size : int, default=128
+        Rows per step. Gradients are summed over a batch, so that 1 is the classic
+        online algorithm.
+    max_iter : int, default=100
+        Maximum number of passes over the data.
+    shuffle : bool, default=True
+        Whether to visit the rows in a new random order in each pass. If False,
+        validation rows are the last ones instead of random ones.
+    tol : float or None, default=1e-4
+        Stop when the mean loss (on the validation rows, if there are any) has not
+        fallen by more than this for `n_iter_no_change` passes. None means never.
+    early_stopping : "auto" or bool, default="auto"
+        Whether to watch the loss on rows held out from training, or on `X_val`, and to
+        keep the weights of the best pass. "auto" does if there are 1000 rows or more.
+    validation_fraction : float, default=0.1
+        Share of rows to hold out for early stopping, stratified by class.
+    n_iter_no_change : int, default=3
+        Number of passes without improvement to wait for before stopping.
+    n_jobs : int or None, default=None
+        Number of outputs to fit at the same time where there are several. None means 1.
+        The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial factors, the order of rows and the validation rows.
+    verbose : bool or int, default=False
+        Whether to print a line per pass.
+    """,
+    "fields_parameter": """
+    fields : None, int or array-like of shape (n_features,), default=None
+        Which columns belong to the same field. None infers it (see
+        :func:`skfm.infer_fields`); an int means that many blocks of equal width, as for
+        hashed features; an array gives the field of each column, numbered from 0.
+    """,
+    "class_weight_parameter": """
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, multiplied with the sample weights. Predicted
+        probabilities then refer to the weighted class frequencies.
+    """,
+    "classes_attribute": """
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    """,
+    "attributes": """
+    coef_ : ndarray of shape (n_outputs, n_features)
+        Linear weights. n_outputs is 1 except with more than two classes.
+    intercept_ : ndarray of shape (n_outputs,)
+        Intercepts. They are not penalized.
+    """,
+    "fm_attributes": """
+    factors_ : ndarray of shape (n_outputs, n_features, k)
+        Factors. Columns that never occurred in training have zeros.
+    """,
+    "ffm_attributes": """
+    factors_ : ndarray of shape (n_outputs, n_features, n_fields, k)
+        Factors: ``factors_[o, i, b]`` is what column i meets columns of field b with.
+        Columns that never occurred in training have zeros.
+    fields_ : ndarray of shape (n_features,)
+        Field of each column.
+    """,
+    "history_attributes": """
+    n_iter_ : int
+        Number of passes made (the largest over the outputs).
+    best_iter_ : int
+        The pass whose weights were kept; 0 if the initial ones were never improved on.
+    loss_curve_ : list of float
+        Mean training loss of each pass, every row scored before the step it is part of.
+        `best_iter_`, `loss_curve_` and `validation_scores_` are lists with one element
+        per output if there are several.
+    validation_scores_ : list of float
+        Negated mean loss on the validation rows after each pass; empty without them.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all are strings.
+    """,
+    "references": """
+    S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
+    J. Duchi, E. Hazan, Y. Singer (2011), Adaptive Subgradient Methods for Online Learning
+    and Stochastic Optimization, JMLR 12.
+    H. B. McMahan et al. (2013), Ad Click Prediction: a View from the Trenches, KDD,
+    algorithm 1.
+    """,
+    "ffm_reference": """
+    Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
+    for CTR Prediction, RecSys, equation 4.
+    """,
+}
+
+
+def _documented(cls):
+    """Fill the shared paragraphs into the docstring of a class."""
+    if cls.__doc__:
+        lines = []
+        for line in cleandoc(cls.__doc__).splitlines():
+            name = line.strip()
+            if name.startswith("@"):
+                line = indent(cleandoc(_SHARED[name[1:]]), line[: line.index("@")])
+            lines.append(line)
+        per_field = " and field" if "fields" in cls.__dataclass_fields__ else ""
+        cls.__doc__ = "\n".join(lines).replace("{per_field}", per_field)
+    return cls
+
+
+@dataclass(repr=False, eq=False)
+class _FactorizationMachine:
+    """The factorization machine: all columns in one field."""
+
+    k: int = 8
+    _: KW_ONLY
+    solver: str = "adagrad"
+    learning_rate: float = 0.1
+    ftrl_beta: float = 1.0
+    l1_linear: float = 0.0
+    l2_linear: float = 1e-3
+    l1_factors: float = 0.0
+    l2_factors: float = 0.02
+    init_scale: float = 0.03
+    batch_size: int = 128
+    max_iter: int = 100
+    shuffle: bool = True
+    tol: float | None = 1e-4
+    early_stopping: bool | str = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 3
+    n_jobs: int | None = None
+    random_state: object = None
+    verbose: bool | int = False
+
+    _parameter_constraints = {
+        **FactorizationBase._parameter_constraints,
+        "solver": [StrOptions({"adagrad", "ftrl"})],
+        "learning_rate": RATE,
+        "ftrl_beta": RATE,
+        "l1_linear": PENALTY,
+        "l2_linear": PENALTY,
+        "l1_factors": PENALTY,
+        "l2_factors": PENALTY,
+        "init_scale": PENALTY,
+    }
+
+    def _make_fields(self, X):
+        return Fields(np.zeros(1, np.intp), np.zeros(1, np.intp), X.shape[1])
+
+    def _make_head(self, n_fields, key):
+        return Interactions(self.k, n_fields, self.init_scale, key) if self.k else None
+
+    def _make_solvers(self):
+        """Solvers of the bias, of the linear part and of the factors."""
+        penalties = [(0, 0), (self.l1_linear, self.l2_linear), (self.l1_factors, self.l2_factors)]
+        if self.solver == "ftrl":
+            return [FTRL(self.learning_rate, *pair, self.ftrl_beta) for pair in penalties]
+        return [AdaGrad(self.learning_rate, *pair) for pair in penalties]
+
+    def _factor_tables(self):
+        """Factors of all columns, (n_outputs, n_features, n_fields * k)."""
+        width = self._fields.n_fields * self.k
+        tables = [
+            model.blocks[2].value if self.k else np.empty((len(self._columns), width), np.float32)
+            for model in self._models
+        ]
+        # A pair's interaction is a product of two factors: each takes half of the unit.
+        return np.stack([self._columns.spread(table) for table in tables]) * self._scale**0.5
+
+    @property
+    def factors_(self):
+        """Factors, of shape (n_outputs, n_features, k); built on request."""
+        return self._factor_tables()
+
+
+@dataclass(repr=False, eq=False)
+class _FieldAwareMachine(_FactorizationMachine):
+    """The field-aware machine: columns pooled by the field that they belong to."""
+
+    fields: object = None
+
+    def _make_fields(self, X):
+        return check_fields(self.fields, X)
+
+    @property
+    def fields_(self):
+        """Field of each column, of shape (n_features,); built on request."""
+        return self._fields.of(np.arange(self.n_features_in_))
+
+    @property
+    def factors_(self):
+        """Factors, of shape (n_outputs, n_features, n_fields, k); built on request.
+
+        ``factors_[o, i, b]`` is what column i meets columns of field b with.
+        """
+        tables = self._factor_tables()
+        return tables.reshape(*tables.shape[:2], self._fields.n_fields, self.k)
+
+
+@_documented
+@dataclass(repr=False, eq=False)
+class FMClassifier(_FactorizationMachine, FactorizationClassifier):
+    """Factorization machine for classification.
+
+    The raw score of a row x is ::
+
+        @fm_score
+
+    and the probability of the second class is 1 / (1 + exp(−s)). The fit minimizes ::
+
+        @logistic
+        @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest.
+
+    Parameters
+    ----------
+    @parameters
+    @class_weight_parameter
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @fm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMClassifier : Factors that depend on the field of the other column.
+    FMRegressor : The same model for regression.
+
+    References
+    ----------
+    @references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FMClassifier(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    """
+
+    class_weight: dict | str | None = None
+
+
+@_documented
+@dataclass(repr=False, eq=False)
+class FMRegressor(_FactorizationMachine, FactorizationRegressor):
+    """Factorization machine for regression.
+
+    The prediction for a row x is ::
+
+        @fm_score
+
+    The fit minimizes ::
+
+        @squared
+        @penalty
+    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
+    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @attributes
+    @fm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMRegressor : Factors that depend on the field of the other column.
+    FMClassifier : The same model for classification.
+
+    References
+    ----------
+    @references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """
+
+
+@_documented
+@dataclass(repr=False, eq=False)
+class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
+    """Field-aware factorization machine for classification.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The raw score of a row x, with f(i) the field of column i, is ::
+
+        @ffm_score
+
+    and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
+    count too, so that a field may be multi-valued. The fit minimizes ::
+
+        @logistic
+        @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest.
+
+    A row costs O(n_entries · n_fields · k + n_fields² · k) operations.
+
+    Parameters
+    ----------
+    @parameters
+    @fields_parameter
+    @class_weight_parameter
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @ffm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FMClassifier : One set of factors per column: smaller, and enough for many tasks.
+    FFMRegressor : The same model for regression.
+
+    References
+    ----------
+    @ffm_reference
+    @references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FFMClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FFMClassifier(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    >>> model[-1].fields_
+    array([0, 0, 1, 1], dtype=int32)
+    """
+
+    class_weight: dict | str | None = None
+
+
+@_documented
+@dataclass(repr=False, eq=False)
+class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
+    """Field-aware factorization machine for regression.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The prediction for a row x, with f(i) the field of column i, is ::
+
+        @ffm_score
+
+    Pairs within a field count too, so that a field may be multi-valued. The fit
+    minimizes ::
+
+        @squared
+        @penalty
+    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
+    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @parameters
+    @fields_parameter
+
+    Attributes
+    ----------
+    @attributes
+    @ffm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FMRegressor : One set of factors per column: smaller, and enough for many tasks.
+    FFMClassifier : The same model for classification.
+
+    References
+    ----------
+    @ffm_reference
+    @references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FFMRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FFMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """

@@ -1,0 +1,44 @@
+"""Losses: value, gradient and start in the raw score, and the link to predictions."""
+
+import numpy as np
+from scipy.special import expit
+
+
+class LogLoss:
+    """Log loss of a label in {0, 1}: log(1 + exp(s)) − y·s."""
+
+    link = staticmethod(expit)
+
+    @staticmethod
+    def value(y, raw):
+        return np.logaddexp(0, raw) - y * raw
+
+    @staticmethod
+    def gradient(y, raw):
+        return expit(raw) - y
+
+    @staticmethod
+    def start(y, weight):
+        """Log-odds of the labels, smoothed by half a sample of each class."""
+        positive, total = weight @ y, weight.sum()
+        return np.log((positive + 0.5) / (total - positive + 0.5))
+
+
+class SquaredLoss:
+    """Half the squared error: (s − y)² / 2."""
+
+    @staticmethod
+    def link(raw):
+        return raw
+
+    @staticmethod
+    def value(y, raw):
+        return 0.5 * (raw - y) ** 2
+
+    @staticmethod
+    def gradient(y, raw):
+        return raw - y
+
+    @staticmethod
+    def start(y, weight):
+        return np.average(y, weights=weight)

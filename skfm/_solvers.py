@@ -1,0 +1,97 @@
+"""Solvers, and the parameter blocks that they update. Neither knows of models."""
+
+import numpy as np
+
+
+class AdaGrad:
+    """AdaGrad with the composite L1 step (Duchi et al. 2011).
+
+    State is one number per weight, the sum of squared gradients, which starts at 1.
+    """
+
+    n_states = 1
+
+    def __init__(self, learning_rate, l1=0.0, l2=0.0):
+        self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
+
+    def start(self, value):
+        return [np.ones_like(value)]
+
+    def update(self, engine, arrays, rows, values, grad, count):
+        return engine.adagrad(
+            *arrays, rows, values, grad, count,
+            self.learning_rate, self.l1, self.l2,
+        )  # fmt: skip
+
+
+class FTRL:
+    """FTRL-Proximal (McMahan et al. 2013).
+
+    State is two numbers per weight, z and n. z starts where the closed form gives the
+    initial value; from zero, the first update would erase the initialization.
+    """
+
+    n_states = 2
+
+    def __init__(self, learning_rate, l1=0.0, l2=0.0, beta=1.0):
+        self.learning_rate, self.beta, self.l1, self.l2 = learning_rate, beta, l1, l2
+
+    def start(self, value):
+        z = -(value * (self.beta / self.learning_rate) + np.sign(value) * self.l1)
+        return [z, np.zeros_like(value)]
+
+    def update(self, engine, arrays, rows, values, grad, count):
+        return engine.ftrl(
+            *arrays, rows, values, grad, count,
+            self.learning_rate, self.beta, self.l1, self.l2,
+        )  # fmt: skip
+
+
+class Block:
+    """A group of parameters, in rows, and beside each the state of its solver.
+
+    The first of `arrays` is the value, the others are the solver's state. They may have
+    spare rows at the end, so that appending costs little.
+    """
+
+    def __init__(self, solver, values):
+        self.solver, self.n_rows = solver, 0
+        self.arrays = [values[:0]] * (1 + solver.n_states)
+        self.append(values)
+
+    @property
+    def value(self):
+        return self.arrays[0][: self.n_rows]
+
+    def append(self, values):
+        """Add rows with the given initial values."""
+        end = self.n_rows + len(values)
+        if end > len(self.arrays[0]):
+            # The first rows get exact room, as most models never grow again.
+            capacity = max(end, 2 * self.n_rows)
+            for i, old in enumerate(self.arrays):
+                self.arrays[i] = np.empty((capacity, *values.shape[1:]), values.dtype)
+                self.arrays[i][: self.n_rows] = old[: self.n_rows]
+        for array, rows in zip(self.arrays, [values, *self.solver.start(values)], strict=True):
+            array[self.n_rows : end] = rows
+        self.n_rows = end
+
+    def update(self, engine, rows, values, grad, count):
+        """Take one step on `rows`, whose values are `values`."""
+        if not self.solver.update(engine, self.arrays, rows, values, grad, count):
+            raise FloatingPointError("gradients are no longer finite")
+
+    def copy(self, saved=None):
+        """Copy all rows, into the arrays `saved` if there are any."""
+        if saved is None:
+            return [array[: self.n_rows].copy() for array in self.arrays]
+        for old, array in zip(saved, self.arrays, strict=True):
+            np.copyto(old, array[: self.n_rows])
+        return saved
+
+    def restore(self, saved):
+        for array, old in zip(self.arrays, saved, strict=True):
+            array[: self.n_rows] = old
+
+    def __getstate__(self):
+        return {**self.__dict__, "arrays": [array[: self.n_rows] for array in self.arrays]}

@@ -1,0 +1,244 @@
+"""The model of one output, and the one training loop."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ._solvers import Block
+
+# Floats that a batch may hold while predicting: some 8 MB, so that it stays in cache.
+_BATCH_FLOATS = 1 << 20
+_MAX_ROWS = 1024
+
+
+class Model:
+    """One output: a bias, a linear part and a head, each a block of parameters.
+
+    Parameters
+    ----------
+    head : Interactions or None
+    solvers : sequence of solvers
+        One for each block: bias, linear part and, unless `head` is None, head.
+    start : float
+        Initial bias.
+    """
+
+    def __init__(self, head, solvers, start):
+        none = np.empty(0, np.intp)
+        initial = [np.full((1, 1), start, np.float32), np.zeros((0, 1), np.float32)]
+        if head is not None:
+            initial.append(head.initial(none))
+        self.head = head
+        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=True)]
+        self.history = History()
+
+    @property
+    def bias(self):
+        return self.blocks[0].value[0, 0]
+
+    @property
+    def linear(self):
+        return self.blocks[1].value[:, 0]
+
+    def add_columns(self, columns):
+        """Give rows to new columns, numbered as in the matrix."""
+        self.blocks[1].append(np.zeros((len(columns), 1), np.float32))
+        if self.head is not None:
+            self.blocks[2].append(self.head.initial(columns))
+
+    def forward(self, engine, batch):
+        """Raw scores as float64, and what `step` needs to remember."""
+        values = [self.blocks[0].value] + [
+            block.value.take(batch.touched, axis=0) for block in self.blocks[1:]
+        ]
+        values = [value.astype(batch.X.dtype, copy=False) for value in values]
+        score = batch.X @ values[1][:, 0] + values[0][0, 0].astype(np.float64)
+        memory = None
+        if self.head is not None:
+            part, memory = self.head.forward(engine, batch, values[2])
+            score += part
+        return score, (values, memory)
+
+    def step(self, engine, batch, remembered, delta, weight):
+        """Update the blocks, given the loss gradient `delta` in each score.
+
+        Raises
+        ------
+        FloatingPointError
+            If a gradient is no longer finite. No parameter ever becomes so.
+        """
+        values, memory = remembered
+        count = batch.count(weight)
+        grads = [delta.sum(keepdims=True)[:, None], (batch.X.T @ delta)[:, None]]
+        if self.head is not None:
+            grads.append(self.head.backward(engine, batch, values[2], memory, delta))
+        where = [(np.zeros(1, np.intp), np.ones(1))] + [(batch.touched, count)] * 2
+        for block, value, grad, (rows, n) in zip(self.blocks, values, grads, where, strict=False):
+            block.update(engine, rows, value, grad.astype(value.dtype, copy=False), n)
+
+    def copy(self, saved=None):
+        """Copy all parameters and states, into `saved` if it is given."""
+        return [
+            block.copy(None if saved is None else saved[i]) for i, block in enumerate(self.blocks)
+        ]
+
+    def restore(self, saved):
+        for block, arrays in zip(self.blocks, saved, strict=True):
+            block.restore(arrays)
+
+
+@dataclass
+class History:
+    """What happened in training so far."""
+
+    n_passes: int = 0
+    loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    best_pass: int = 0
+    outcome: str = ""
+
+
+@dataclass
+class Sample:
+    """Rows of a matrix with their targets and weights; `rows` says which take part."""
+
+    batcher: object
+    rows: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+    def batches(self, order, size):
+        """Yield (batch, y, weight) for `size` rows at a time."""
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield self.batcher(rows), self.y[rows], self.weight[rows]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to pass over a sample; the fields are the estimators' parameters."""
+
+    max_iter: int
+    batch_size: int
+    shuffle: bool
+    tol: float | None
+    n_iter_no_change: int
+    seed: int
+
+
+def raw_scores(models, batcher, rows):
+    """Raw scores of the rows numbered `rows`, float64, one column for each model."""
+    floats_per_row = batcher.fields.n_fields * models[0].blocks[-1].value.shape[1]
+    size = max(1, min(_MAX_ROWS, _BATCH_FLOATS // max(floats_per_row, 1)))
+    scores = np.empty((len(rows), len(models)))
+    for start in range(0, len(rows), size):
+        batch = batcher(rows[start : start + size])
+        for output, model in enumerate(models):
+            scores[start : start + size, output] = model.forward(batcher.engine, batch)[0]
+    return scores
+
+
+def mean_loss(model, loss, sample):
+    """Weighted mean loss on a sample; infinite if a score is not finite."""
+    y, weight = sample.y[sample.rows], sample.weight[sample.rows]
+    scores = raw_scores([model], sample.batcher, sample.rows)[:, 0]
+    value = np.average(loss.value(y, scores), weights=weight)
+    return value if np.isfinite(value) else np.inf
+
+
+def one_pass(model, loss, sample, order, batch_size):
+    """Train on the rows in `order` once; return their mean loss, each before its update."""
+    total = 0.0
+    for batch, y, weight in sample.batches(order, batch_size):
+        score, remembered = model.forward(sample.batcher.engine, batch)
+        total += weight @ loss.value(y, score)
+        if not np.isfinite(total):
+            raise FloatingPointError("the loss is no longer finite")
+        delta = weight * loss.gradient(y, score)
+        model.step(sample.batcher.engine, batch, remembered, delta, weight)
+    return total / sample.weight[order].sum()
+
+
+def train(model, loss, sample, valid, schedule, on_pass):
+    """Train a model for up to `max_iter` passes and write down its history.
+
+    What is watched is the loss on `valid` or, if that is None, on the sample. With
+    `valid`, the weights end as they were after the best pass, or before the first if
+    none was better. Without, they end as they are; only if the fit diverged do the best
+    weights seen come back.
+
+    Parameters
+    ----------
+    on_pass : callable
+        ``on_pass(history)`` is called after each pass.
+    """
+    history = model.history
+    y, weight = sample.y[sample.rows], sample.weight[sample.rows]
+    if valid:
+        best = mean_loss(model, loss, valid)
+    else:
+        best = np.average(loss.value(y, np.full(len(y), float(model.bias))), weights=weight)
+    target, waited, saved = best, 0, model.copy()
+    history.outcome = "max_iter"
+    for _ in range(schedule.max_iter):
+        order = sample.rows
+        if schedule.shuffle:
+            order = np.random.default_rng([schedule.seed, history.n_passes]).permutation(order)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                train_loss = one_pass(model, loss, sample, order, schedule.batch_size)
+                watched = mean_loss(model, loss, valid) if valid else train_loss
+        except FloatingPointError:
+            history.outcome = "diverged"
+            break
+        history.n_passes += 1
+        history.loss_curve.append(train_loss)
+        if valid:
+            history.validation_scores.append(-watched)
+        if watched < best:
+            best, history.best_pass, saved = watched, history.n_passes, model.copy(saved)
+        on_pass(history)
+        if schedule.tol is not None:
+            waited = 0 if watched < target - schedule.tol else waited + 1
+            target = min(target, watched)
+            if waited >= schedule.n_iter_no_change:
+                history.outcome = "converged"
+                break
+    if valid or history.outcome == "diverged":
+        model.restore(saved)
+    else:
+        history.best_pass = history.n_passes
+
+
+def check_memory(models, n_columns, fields, batch_size):
+    """Raise ValueError if the models' tables cannot fit into memory.
+
+    Counted are the values and solver states of all columns that occur, twice for the
+    copy of the best pass, and what a batch needs.
+    """
+    available = _memory_of_machine()
+    width = models[0].blocks[-1].value.shape[1]
+    arrays = sum(
+        len(block.arrays) * block.value.shape[1] for model in models for block in model.blocks
+    )
+    needed = 4 * (2 * n_columns * arrays + 4 * batch_size * fields.n_fields * width)
+    if available and needed > available:
+        raise ValueError(
+            f"The model needs {needed / 2**30:.1f} GiB, but there are "
+            f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, with "
+            f"{width} parameters each for {fields.n_fields} field(s). Lower k or batch_size, "
+            "merge fields (fields=), or drop rare columns."
+        )
+
+
+def _memory_of_machine():
+    """Bytes of memory of this machine or container; None where it does not say."""
+    limits = []
+    with suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(ValueError, OSError):
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits, default=None)
