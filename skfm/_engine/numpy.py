@@ -66,18 +66,19 @@ def interact_gradient(batch, V, partners, delta):
     """Gradient of Σ δ·score in V, of shape (U, F·k); `delta` has shape (B,)."""
     F = batch.n_fields
     dV = unpool(batch.P, partners.reshape(batch.n_rows * F, -1), np.repeat(delta, F))
-    own = _own_factors(batch, dV)
-    own -= (batch.squares.T @ delta.astype(V.dtype))[:, None] * _own_factors(batch, V)
-    if F > 1:
-        dV.reshape(len(dV), F, -1)[np.arange(len(dV)), batch.field] = own
+    weight = (batch.squares.T @ delta.astype(V.dtype))[:, None]
+    own = _own_factors(batch, dV) - weight * _own_factors(batch, V)
+    _by_field(dV, F)[np.arange(len(dV)), batch.field] = own
     return dV
 
 
 def _own_factors(batch, V):
     """The factors by which a column meets other columns of its own field, (U, k)."""
-    if batch.n_fields == 1:
-        return V
-    return V.reshape(len(V), batch.n_fields, -1)[np.arange(len(V)), batch.field]
+    return _by_field(V, batch.n_fields)[np.arange(len(V)), batch.field]
+
+
+def _by_field(V, n_fields):
+    return V.reshape(len(V), n_fields, V.shape[1] // n_fields)
 
 
 def adagrad(table, accum, rows, values, grad, count, learning_rate, l1, l2):

@@ -1,0 +1,133 @@
+"""Solvers against their published update rules, one coordinate at a time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skfm._engine import numpy as engine
+from skfm._solvers import FTRL, AdaGrad, Block
+
+
+def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
+    rng = np.random.default_rng(seed)
+    start = rng.normal(size=(n_rows, width))
+    start[0] = 0
+    for_rows = []
+    for _ in range(n_steps):
+        rows = rng.permutation(n_rows)[: rng.integers(1, n_rows + 1)]
+        grad = rng.normal(size=(len(rows), width)) * 10.0 ** rng.integers(-3, 2)
+        for_rows.append((rows, grad, rng.uniform(0.1, 3, size=len(rows))))
+    return start, for_rows
+
+
+def run(solver, start, updates):
+    block = Block(solver, start.copy())
+    for rows, grad, count in updates:
+        block.update(engine, rows, block.value[rows], grad, count)
+    return block
+
+
+class ReferenceAdaGrad:
+    """Duchi et al. 2011: w ← prox of λ₁·count·η/√G at w − η/√G·g, with G from 1 on."""
+
+    def __init__(self, w, eta, l1, l2):
+        self.w, self.total, self.eta, self.l1, self.l2 = w, 1.0, eta, l1, l2
+
+    def update(self, g, count):
+        g = g + self.l2 * count * self.w
+        self.total += g * g
+        rate = self.eta / np.sqrt(self.total)
+        w = self.w - rate * g
+        self.w = np.sign(w) * max(0.0, abs(w) - self.l1 * count * rate)
+
+
+class ReferenceFTRL:
+    """McMahan et al. 2013, algorithm 1; λ₂ is in the gradient."""
+
+    def __init__(self, w, alpha, beta, l1, l2):
+        self.alpha, self.beta, self.l1, self.l2 = alpha, beta, l1, l2
+        self.w, self.n = w, 0.0
+        self.z = -(w * beta / alpha + np.sign(w) * l1)
+
+    def update(self, g, count):
+        g = g + self.l2 * count * self.w
+        sigma = (np.sqrt(self.n + g * g) - np.sqrt(self.n)) / self.alpha
+        self.z += g - sigma * self.w
+        self.n += g * g
+        if abs(self.z) <= self.l1:
+            self.w = 0.0
+        else:
+            shrunk = self.z - np.sign(self.z) * self.l1
+            self.w = -shrunk / ((self.beta + np.sqrt(self.n)) / self.alpha)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["adagrad", "ftrl"]),
+    rate=st.floats(1e-3, 10),
+    l1=st.sampled_from([0.0, 0.01, 0.5]),
+    l2=st.sampled_from([0.0, 0.02, 1.0]),
+    beta=st.sampled_from([0.1, 1.0]),
+)
+def test_solvers_follow_their_published_rules(seed, kind, rate, l1, l2, beta):
+    start, updates = sparse_updates(seed)
+    if kind == "adagrad":
+        block = run(AdaGrad(rate, l1, l2), start, updates)
+        make = lambda w: ReferenceAdaGrad(w, rate, l1, l2)  # noqa: E731
+    else:
+        block = run(FTRL(rate, l1, l2, beta), start, updates)
+        make = lambda w: ReferenceFTRL(w, rate, beta, l1, l2)  # noqa: E731
+    for column in range(start.shape[1]):
+        weights = [make(w) for w in start[:, column]]
+        for rows, grad, count in updates:
+            for i, row in enumerate(rows):
+                weights[row].update(grad[i, column], count[i])
+        expected = [weight.w for weight in weights]
+        np.testing.assert_allclose(block.value[:, column], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.3])
+def test_ftrl_starts_from_the_given_values(l1):
+    """An update without gradient reproduces the initial value from z."""
+    start = np.array([[0.5], [-0.2], [0.0]])
+    block = Block(FTRL(0.1, l1), start.copy())
+    rows = np.arange(3)
+    block.update(engine, rows, block.value[rows], np.zeros((3, 1)), np.ones(3))
+    np.testing.assert_allclose(block.value, start, rtol=1e-14)
+
+
+def test_l1_leaves_exact_zeros():
+    start, updates = sparse_updates(0)
+    for solver in (AdaGrad(0.1, l1=5.0), FTRL(0.1, l1=50.0)):
+        block = run(solver, start, updates)
+        assert (block.value == 0).any()
+
+
+@pytest.mark.parametrize("solver", [AdaGrad(0.1, 0.1, 0.1), FTRL(0.1, 0.1, 0.1)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_a_gradient_that_is_not_finite_changes_nothing(solver, bad):
+    block = Block(solver, np.ones((3, 1)))
+    before = block.copy()
+    rows = np.array([0, 2])
+    with pytest.raises(FloatingPointError), np.errstate(over="ignore"):
+        block.update(engine, rows, block.value[rows], np.array([[1.0], [bad]]), np.ones(2))
+    for old, new in zip(before, block.arrays, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_blocks_grow_copy_and_restore():
+    block = Block(FTRL(0.5), np.ones((2, 3), np.float32))
+    assert [len(array) for array in block.arrays] == [2, 2, 2]  # no spare rows at first
+    block.append(np.full((1, 3), 2, np.float32))
+    assert block.value[:, 0].tolist() == [1, 1, 2]
+    assert len(block.arrays[0]) == 4  # room to grow
+    saved = block.copy()
+    rows = np.array([2])
+    block.update(engine, rows, block.value[rows], np.ones((1, 3), np.float32), np.ones(1))
+    assert block.value[2, 0] != 2
+    block.restore(saved)
+    assert block.value[2, 0] == 2
+    assert all(a.dtype == np.float32 for a in block.arrays)
+    assert all(len(array) == 3 for array in block.__getstate__()["arrays"])
