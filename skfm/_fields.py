@@ -91,7 +91,7 @@ def check_fields(fields, X):
                 "fields= (a number of equal-width blocks, or one field id per column) "
                 "to be sure.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,  # the caller of fit,
             )
         return found
     if isinstance(fields, numbers.Integral) and not isinstance(fields, bool):

@@ -21,7 +21,7 @@ class Model:
     ----------
     head : Interactions or None
     solvers : sequence of solvers
-        One for each block: bias, linear part and, unless `head` is None, head.
+        For the bias, the linear part and the head, if there is one.
     start : float
         Initial bias.
     """
@@ -32,7 +32,7 @@ class Model:
         if head is not None:
             initial.append(head.initial(none))
         self.head = head
-        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=True)]
+        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=False)]
         self.history = History()
 
     @property
