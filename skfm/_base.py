@@ -34,6 +34,9 @@ from ._training import Model, Sample, Schedule, check_memory, raw_scores, train
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 1000
 
+# Raw scores this close to each other (log-odds, standard deviations) count as constant.
+_NEGLIGIBLE = 0.01
+
 # Parameters and solver states are float32. These bounds keep their products finite.
 RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
 PENALTY = [Interval(Real, 0, 1e9, closed="both")]
@@ -270,9 +273,10 @@ class FactorizationBase(BaseEstimator):
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _is_constant(self, data):
-        if any(history.best_pass == 0 for history in (m.history for m in self._models)):
+        """Whether an output is as good as the same for all rows (of up to 1000)."""
+        if any(model.history.best_pass == 0 for model in self._models):
             return True
-        return not np.ptp(self._raw(data.X, data.used[:1000]), axis=0).all()
+        return np.ptp(self._raw(data.X, data.used[:1000]), axis=0).min() < _NEGLIGIBLE
 
     @contextmanager
     def _unchanged_if_it_fails(self):
@@ -371,7 +375,7 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         if len(present) < 2:
             raise ValueError(
                 "A classifier needs rows of at least 2 classes with positive weight, but "
-                f"there is only one class: {present[0]!r}."
+                f"there is only one class: {present.tolist()[0]!r}."
             )
         self.classes_ = encoder.classes_
         codes = encoder.transform(present)

@@ -5,6 +5,9 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+# Entries that a scan over a whole matrix looks at together.
+_CHUNK = 1 << 18
+
 MAX_VALUE = float(np.finfo(np.float32).max)
 
 
@@ -55,9 +58,8 @@ def next_columns(X):
     Shape (n_features,), int32; n_features stands where no column follows.
     """
     following = np.full(X.shape[1], X.shape[1], np.int32)
-    step = 1 << 18
-    for start in range(0, X.nnz - 1, step):
-        entries = X.indices[start : start + step + 1]
+    for start in range(0, X.nnz - 1, _CHUNK):
+        entries = X.indices[start : start + _CHUNK + 1]
         first, last = np.searchsorted(X.indptr, [start + 1, start + len(entries)])
         same_row = np.ones(len(entries) - 1, bool)
         same_row[X.indptr[first:last] - start - 1] = False

@@ -71,7 +71,7 @@ def infer(X):
     fields = Fields(np.array(starts), np.arange(len(starts)), n_features)
     doubt = None
     if len(starts) > MANY_FIELDS:
-        doubt = f"there are {len(starts)}, as with text, where each column is one"
+        doubt = "so many are as with text, where each column is one"
     elif entries_per_row(X).min() < len(starts):
         doubt = "some rows have no entry in one of them"
     return fields, doubt
@@ -87,7 +87,7 @@ def check_fields(fields, X):
         found, doubt = infer(X)
         if doubt:
             warnings.warn(
-                f"The {found.n_fields} fields inferred from X are a guess: {doubt}. Pass "
+                f"The fields inferred from X ({found.n_fields}) are a guess: {doubt}. Pass "
                 "fields= (a number of equal-width blocks, or one field id per column) "
                 "to be sure.",
                 UserWarning,

@@ -162,6 +162,7 @@ def one_pass(model, loss, sample, order, batch_size):
     return total / sample.weight[order].sum()
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def train(model, loss, sample, valid, schedule, on_pass):
     """Train a model for up to `max_iter` passes and write down its history.
 
@@ -188,9 +189,8 @@ def train(model, loss, sample, valid, schedule, on_pass):
         if schedule.shuffle:
             order = np.random.default_rng([schedule.seed, history.n_passes]).permutation(order)
         try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                train_loss = one_pass(model, loss, sample, order, schedule.batch_size)
-                watched = mean_loss(model, loss, valid) if valid else train_loss
+            train_loss = one_pass(model, loss, sample, order, schedule.batch_size)
+            watched = mean_loss(model, loss, valid) if valid else train_loss
         except FloatingPointError:
             history.outcome = "diverged"
             break

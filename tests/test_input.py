@@ -1,0 +1,258 @@
+"""Bad input gets a clear error; a fit that goes wrong ends finite and says so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
+
+import skfm._training
+from skfm import FFMClassifier, FMClassifier, FMRegressor
+
+from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, scores, small_clicks, targets
+
+every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
+every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
+
+
+@pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)
+def fitted(request):
+    """A fitted estimator, its data, and a check that it is still as it was."""
+    clicks = small_clicks(60)
+    y = targets(request.param(), clicks)
+    model = request.param(max_iter=2, random_state=0).fit(clicks.X, y)
+    before = scores(model, clicks.X)
+    yield model, clicks.X, y
+    model.set_params(**request.param(max_iter=2, random_state=0).get_params())
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_values_that_are_not_finite_name_the_column(fitted, bad, sparse):
+    model, X, y = fitted
+    X = X.astype(np.float64).toarray()
+    X[7, 5] = bad
+    X = csr_array(X) if sparse else X
+    for call in (lambda: model.fit(X, y), lambda: model.predict(X)):
+        with pytest.raises(ValueError, match=r"contains (NaN|infinity).*column 5: "):
+            call()
+
+
+def test_columns_are_named_by_their_names():
+    frame = pd.DataFrame({"age": [1.0, 2.0], "income": [1.0, np.nan]})
+    with pytest.raises(ValueError, match=r"column 1 \('income'\)"):
+        FMClassifier().fit(frame, [0, 1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_targets_that_are_not_finite(bad):
+    with pytest.raises(ValueError, match=r"Input y contains (NaN|infinity)"):
+        FMRegressor().fit(np.eye(3), [1.0, bad, 2.0])
+
+
+def test_another_width_names_both(fitted):
+    model, X, _ = fitted
+    with pytest.raises(ValueError, match=r"47 features.*expecting 48"):
+        model.predict(X[:, :47])
+
+
+@pytest.mark.parametrize(
+    "X", [[["a", "b"], ["c", "d"]], pd.DataFrame({"site": ["a", "b"]}), np.array([["a"], ["b"]])]
+)
+def test_strings_point_to_an_encoder(fitted, X):
+    model, *_ = fitted
+    with pytest.raises(ValueError, match="OneHotEncoder"):
+        model.fit(X, model.predict(np.zeros((2, 48))))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("k", -1),
+        ("k", 1.5),
+        ("solver", "sgd"),
+        ("learning_rate", 0),
+        ("learning_rate", np.nan),
+        ("l2_factors", -1e-3),
+        ("l1_linear", np.inf),
+        ("batch_size", 0),
+        ("max_iter", 0),
+        ("tol", -1),
+        ("early_stopping", "yes"),
+        ("validation_fraction", 1.0),
+        ("n_iter_no_change", 0),
+        ("shuffle", "no"),
+        ("random_state", "x"),
+        ("n_jobs", 0.5),
+    ],
+)
+def test_parameters_out_of_range(fitted, parameter, value):
+    model, X, y = fitted
+    with pytest.raises(ValueError, match=f"'{parameter}' parameter of {type(model).__name__}"):
+        model.set_params(**{parameter: value}).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.zeros(60), "zero"),
+        (-np.ones(60), "negative"),
+        (np.ones(59), "shape"),
+        (np.full(60, np.nan), "NaN"),
+    ],
+)
+def test_bad_weights(fitted, weight, message):
+    model, X, y = fitted
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, weight)
+
+
+@every_classifier
+def test_one_class_only(cls):
+    with pytest.raises(ValueError, match="only one class: 'yes'"):
+        cls().fit(np.eye(3), ["yes"] * 3)
+    with pytest.raises(ValueError, match="only one class: 'yes'"):
+        cls().fit(np.eye(3), ["yes", "no", "yes"], [1, 0, 1])
+
+
+@every_classifier
+def test_continuous_labels(cls):
+    with pytest.raises(ValueError, match="continuous"):
+        cls().fit(np.eye(3), [0.1, 0.2, 0.7])
+
+
+def test_validation_rows_must_be_complete(fitted):
+    model, X, y = fitted
+    with pytest.raises(ValueError, match="pass both"):
+        model.fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="pass both"):
+        model.fit(X, y, y_val=y)
+    with pytest.raises(ValueError, match="pass both"):
+        model.fit(X, y, sample_weight_val=np.ones(60))
+    with pytest.raises(ValueError, match="early_stopping=False"):
+        model.set_params(early_stopping=False).fit(X, y, X_val=X, y_val=y)
+    model.set_params(early_stopping="auto")
+    with pytest.raises(ValueError, match="features"):
+        model.fit(X, y, X_val=X[:, :3], y_val=y)
+    with pytest.raises(ValueError, match="inconsistent"):
+        model.fit(X, y, X_val=X, y_val=y[:5])
+
+
+def test_unknown_validation_label():
+    with pytest.raises(ValueError, match="unseen labels"):
+        FMClassifier().fit(np.eye(2), ["a", "b"], X_val=np.eye(2), y_val=["a", "c"])
+
+
+def test_early_stopping_that_cannot_split():
+    with pytest.raises(ValueError, match="class"):
+        FMClassifier(early_stopping=True).fit(np.eye(30), [1] + [0] * 29)
+
+
+def test_malformed_sparse_input(fitted):
+    model, X, y = fitted
+    outside = X.copy()
+    outside.indices[3] = 48
+    negative = X.copy()
+    negative.indices[3] = -1
+    falling = X.copy()
+    falling.indptr[3] = falling.indptr[-1]
+    for bad in (outside, negative, falling):
+        for call in (lambda bad=bad: model.fit(bad, y), lambda bad=bad: model.predict(bad)):
+            with pytest.raises(ValueError, match=r"index|indices|indptr"):
+                call()
+
+
+def test_field_aware_machines_say_how_much_memory_they_miss(monkeypatch):
+    clicks = small_clicks(60)
+    model = FFMClassifier(k=4, random_state=0, max_iter=1).fit(clicks.X, clicks.y)
+    before = model.decision_function(clicks.X)
+    monkeypatch.setattr(skfm._training, "_memory_of_machine", lambda: 2**30)
+    with pytest.raises(ValueError, match=r"needs [\d.]+ GiB, but there are 1.0 GiB.*columns"):
+        model.set_params(k=10**6).fit(clicks.X, clicks.y)
+    np.testing.assert_array_equal(model.decision_function(clicks.X), before)
+    monkeypatch.setattr(skfm._training, "_memory_of_machine", lambda: None)
+    model.set_params(k=2).fit(clicks.X, clicks.y)  # no limit known: try
+
+
+def test_the_memory_of_this_machine_is_known_on_linux():
+    memory = skfm._training._memory_of_machine()
+    assert memory is None or 2**28 < memory < 2**50
+
+
+@every_estimator
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("factor", "params"),
+    [
+        (1e6, {}),
+        (1e15, {}),
+        (1e30, {}),
+        (1.0, {"learning_rate": 1e3}),
+        (1.0, {"learning_rate": 1e6, "max_iter": 30}),
+        (1.0, {"l2_factors": 1e9, "l2_linear": 1e9}),
+        (1.0, {"init_scale": 1e9}),
+    ],
+)
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_no_fit_ends_in_nan(cls, solver, factor, params, early_stopping):
+    clicks = small_clicks(100)
+    X = clicks.X.astype(np.float64).toarray()
+    X[:, 3] *= factor
+    model = cls(solver=solver, early_stopping=early_stopping, random_state=0, **params)
+    model.fit(X, targets(model, clicks))
+    assert np.isfinite(scores(model, X)).all()
+    assert np.isfinite(model.predict_proba(X) if cls in CLASSIFIERS else 0).all()
+    for attribute in (model.coef_, model.intercept_, model.factors_):
+        assert np.isfinite(attribute).all()
+    assert np.isfinite(model.loss_curve_).all()
+    assert not np.isnan(model.validation_scores_).any()
+
+
+@every_estimator
+def test_a_diverging_fit_names_the_column_to_scale(cls):
+    clicks = small_clicks(100)
+    X = clicks.X.astype(np.float64).toarray()
+    X[:, 3] *= 1e30
+    with pytest.warns(ConvergenceWarning, match=r"diverged.*column 3, with values up to 1e\+30"):
+        model = cls(early_stopping=False).fit(X, targets(cls(), clicks))
+    assert model.best_iter_ == model.n_iter_ == 0
+
+
+@every_estimator
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize(
+    "params",
+    [{"l1_linear": 1e6, "l1_factors": 1e6}, {"solver": "ftrl", "k": 0, "l1_linear": 1e6}],
+    ids=SOLVERS,
+)
+def test_a_constant_model_says_so(cls, early_stopping, params):
+    clicks = small_clicks(200)
+    model = cls(early_stopping=early_stopping, random_state=0, **params)
+    with pytest.warns(ConvergenceWarning, match="constant"):
+        model.fit(clicks.X, targets(cls(), clicks))
+    if model.best_iter_:
+        assert not model.coef_.any()
+        assert np.ptp(scores(model, clicks.X)) == 0
+
+
+def test_pure_noise_ends_constant_when_watched():
+    clicks = small_clicks(1000, noise=1.0)
+    with pytest.warns(ConvergenceWarning, match="constant"):
+        model = FMClassifier(learning_rate=1.0, random_state=0).fit(clicks.X, clicks.y)
+    assert model.best_iter_ == 0
+
+
+@every_estimator
+def test_shapes_at_the_edge(cls):
+    y = np.array([0, 1, 0])
+    for X in (np.ones((3, 1)), np.zeros((3, 2)), csr_array((3, 4)), np.eye(3)):
+        model = cls(max_iter=2).fit(X, y)
+        assert scores(model, X).shape == (3,)
+        assert np.isfinite(scores(model, X)).all()
+    with pytest.raises(ValueError, match="0 sample"):
+        cls().fit(np.empty((0, 3)), [])
+    with pytest.raises(ValueError, match="0 feature"):
+        cls().fit(np.empty((3, 0)), y)
+    with pytest.raises(ValueError, match=r"y is None"):
+        cls().fit(np.eye(3), None)
