@@ -21,13 +21,13 @@ _SHARED = {
     """,
     "logistic": """
         Σ_n c_n [ log(1 + exp(s(x_n))) − y_n s(x_n) + R(x_n) ],   y_n in {0, 1}
+        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
     """,
     "squared": """
         Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized
+        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
     """,
     "penalty": """
-        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
-
     plus the L1 penalties, where c_n are the sample weights. A parameter thus pays its L2
     penalty in every row in which its column occurs, whatever the solver and batch size.
     """,
@@ -124,7 +124,7 @@ _SHARED = {
         Negated mean loss on the validation rows after each pass; empty without them.
     n_features_in_ : int
         Number of columns seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     """,
     "references": """
@@ -221,7 +221,7 @@ class _FactorizationMachine:
         return self._factor_tables()
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class _FieldAwareMachine(_FactorizationMachine):
     """The field-aware machine: columns pooled by the field that they belong to."""
 
@@ -246,7 +246,7 @@ class _FieldAwareMachine(_FactorizationMachine):
 
 
 @_documented
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class FMClassifier(_FactorizationMachine, FactorizationClassifier):
     """Factorization machine for classification.
 
@@ -257,7 +257,8 @@ class FMClassifier(_FactorizationMachine, FactorizationClassifier):
     and the probability of the second class is 1 / (1 + exp(−s)). The fit minimizes ::
 
         @logistic
-        @penalty
+
+    @penalty
     The intercept w₀ is not penalized and starts at the log-odds of the labels. More
     than two classes are fitted one-vs-rest.
 
@@ -301,7 +302,7 @@ class FMClassifier(_FactorizationMachine, FactorizationClassifier):
 
 
 @_documented
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class FMRegressor(_FactorizationMachine, FactorizationRegressor):
     """Factorization machine for regression.
 
@@ -312,7 +313,8 @@ class FMRegressor(_FactorizationMachine, FactorizationRegressor):
     The fit minimizes ::
 
         @squared
-        @penalty
+
+    @penalty
     Targets are standardized for training (a step is bounded by `learning_rate`, whatever
     the unit of y); predictions and attributes are in the unit of y, losses in its square.
     The intercept w₀ is not penalized and starts at the mean.
@@ -353,7 +355,7 @@ class FMRegressor(_FactorizationMachine, FactorizationRegressor):
 
 
 @_documented
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
     """Field-aware factorization machine for classification.
 
@@ -366,7 +368,8 @@ class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
     count too, so that a field may be multi-valued. The fit minimizes ::
 
         @logistic
-        @penalty
+
+    @penalty
     The intercept w₀ is not penalized and starts at the log-odds of the labels. More
     than two classes are fitted one-vs-rest.
 
@@ -416,7 +419,7 @@ class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
 
 
 @_documented
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
     """Field-aware factorization machine for regression.
 
@@ -429,7 +432,8 @@ class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
     minimizes ::
 
         @squared
-        @penalty
+
+    @penalty
     Targets are standardized for training (a step is bounded by `learning_rate`, whatever
     the unit of y); predictions and attributes are in the unit of y, losses in its square.
     The intercept w₀ is not penalized and starts at the mean.

@@ -1,5 +1,6 @@
 """The contract that every estimator keeps."""
 
+import inspect
 import subprocess
 import sys
 
@@ -436,6 +437,14 @@ def test_it_warns_if_passes_did_not_suffice(cls):
     clicks = small_clicks()
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         cls(max_iter=2).fit(clicks.X, targets(cls(), clicks))
+
+
+@every_estimator
+def test_parameters_are_keywords_after_the_first(cls):
+    assert cls(3).k == 3
+    kinds = [p.kind for p in inspect.signature(cls).parameters.values()]
+    assert kinds[0] is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert set(kinds[1:]) == {inspect.Parameter.KEYWORD_ONLY}
 
 
 @every_estimator
