@@ -10,7 +10,6 @@ release = installed_version("skfm")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
 ]
 exclude_patterns = ["_build", "examples", "benchmarks"]
