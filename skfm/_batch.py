@@ -1,7 +1,5 @@
 """From CSR rows to mini-batches. Nothing else in the package reads `indptr`."""
 
-from functools import cached_property
-
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
@@ -134,29 +132,21 @@ class Batch:
         The rows.
     P : csr_array of shape (B * F, U)
         The pooling matrix: row ``n * F + a`` holds the entries of sample n in field a.
+    squares, pattern : csr_array of shape (B, U)
+        X∘X, and X with ones for values. Both are X itself if all its values are 1.
     """
 
-    def __init__(self, touched, field, X, P):
-        self.touched, self.field, self.X, self.P = touched, field, X, P
+    def __init__(self, touched, field, indptr, indices, values, n_fields, binary):
+        self.touched, self.field, self.n_fields = touched, field, n_fields
+        self.n_rows, self.binary = (len(indptr) - 1) // n_fields, binary
+        self.P = csr_array((values, indices, indptr), shape=(len(indptr) - 1, len(touched)))
+        self.X = self.P if n_fields == 1 else self._of_rows(values)
+        self.squares = self.X if binary else self._of_rows(values * values)
+        self.pattern = self.X if binary else self._of_rows(np.ones_like(values))
 
-    @property
-    def n_rows(self):
-        return self.X.shape[0]
-
-    @property
-    def n_fields(self):
-        return self.P.shape[0] // self.X.shape[0]
-
-    @cached_property
-    def squares(self):
-        """X∘X, of shape (B, U)."""
-        X = self.X
-        return csr_array((X.data * X.data, X.indices, X.indptr), shape=X.shape)
-
-    def count(self, weight):
-        """Weighted number of occurrences of each distinct column, shape (U,)."""
-        per_entry = np.repeat(weight, np.diff(self.X.indptr))
-        return np.bincount(self.X.indices, per_entry, len(self.touched))
+    def _of_rows(self, values):
+        shape = self.n_rows, len(self.touched)
+        return csr_array((values, self.P.indices, self.P.indptr[:: self.n_fields]), shape=shape)
 
 
 class Batcher:
@@ -165,6 +155,7 @@ class Batcher:
     def __init__(self, X, columns, fields, engine, dtype=np.float32):
         self.X, self.columns, self.fields = X, columns, fields
         self.engine, self.dtype = engine, dtype
+        self._binary = bool((X.data == 1).all())
         self._stamp = np.empty(len(columns), np.int32)
         self._field_of_slot = fields.of(columns.seen)
 
@@ -173,26 +164,31 @@ class Batcher:
         B, F = len(rows), self.fields.n_fields
         positions, length = _positions(self.X.indptr, rows)
         slots = self.columns.slots(self.X.indices.take(positions))
-        values = self.X.data.take(positions).astype(self.dtype, copy=False)
-        row = np.repeat(np.arange(B), length)
-        known = slots >= 0
-        if not known.all():
+        if self._binary:
+            values = np.ones(len(slots), self.dtype)
+        else:
+            values = self.X.data.take(positions).astype(self.dtype)
+        if F > 1 or (slots < 0).any():
+            row = np.repeat(np.arange(B), length)
+            known = slots >= 0
             slots, values, row = slots[known], values[known], row[known]
-        group = row * F + self._field_of_slot.take(slots)
-        if not self.fields.ascending:
-            order = np.argsort(group, kind="stable")
-            slots, values, group = slots[order], values[order], group[order]
-        touched, local = self.engine.distinct(slots, self._stamp)
+            group = row * F + self._field_of_slot.take(slots)
+            if not self.fields.ascending:
+                order = np.argsort(group, kind="stable")
+                slots, values, group = slots[order], values[order], group[order]
+            length = np.bincount(group, minlength=B * F)
         indptr = np.zeros(B * F + 1, np.int32)
-        np.cumsum(np.bincount(group, minlength=B * F), out=indptr[1:])
-        X = csr_array((values, local, indptr[::F]), shape=(B, len(touched)))
-        P = csr_array((values, local, indptr), shape=(B * F, len(touched)))
-        return Batch(touched, self._field_of_slot.take(touched), X, P)
+        np.cumsum(length, out=indptr[1:])
+        touched, local = self.engine.distinct(slots, self._stamp)
+        field = self._field_of_slot.take(touched)
+        return Batch(touched, field, indptr, local, values, F, self._binary)
 
 
 def _positions(indptr, rows):
     """Where the entries of `rows` are stored, and how many each row has."""
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start
+    if length.min() == length.max():
+        return (start[:, None] + np.arange(length[0])).ravel(), length
     end = np.cumsum(length)
-    return np.repeat(start - end + length, length) + np.arange(length.sum()), length
+    return np.repeat(start - end + length, length) + np.arange(end[-1]), length

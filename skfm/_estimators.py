@@ -53,7 +53,7 @@ _SHARED = {
         Strength of the L2 penalty on factors, per occurrence.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
-    batch_size : int, default=128
+    batch_size : int, default=256
         Rows per step. Gradients are summed over a batch, so that 1 is the classic
         online algorithm.
     max_iter : int, default=100
@@ -169,7 +169,7 @@ class _FactorizationMachine:
     l1_factors: float = 0.0
     l2_factors: float = 0.02
     init_scale: float = 0.03
-    batch_size: int = 128
+    batch_size: int = 256
     max_iter: int = 100
     shuffle: bool = True
     tol: float | None = 1e-4

@@ -71,7 +71,7 @@ class Model:
             If a gradient is no longer finite. No parameter ever becomes so.
         """
         values, memory = remembered
-        count = batch.count(weight)
+        count = batch.pattern.T @ weight
         grads = [delta.sum(keepdims=True)[:, None], (batch.X.T @ delta)[:, None]]
         if self.head is not None:
             grads.append(self.head.backward(engine, batch, values[2], memory, delta))

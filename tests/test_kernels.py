@@ -104,7 +104,7 @@ def test_batches_hold_the_asked_rows_over_distinct_columns():
         expected = batch.X.toarray() * (fields[seen] == field)
         np.testing.assert_array_equal(pooled[:, field], expected)
     weight = np.array([1.0, 0.5, 2.0, 3.0])
-    np.testing.assert_allclose(batch.count(weight), weight @ (batch.X.toarray() != 0))
+    np.testing.assert_allclose(batch.pattern.T @ weight, weight @ (batch.X.toarray() != 0))
 
 
 def test_columns_without_a_slot_are_left_out():

@@ -21,22 +21,17 @@ def distinct(slots, stamp):
     """
     order = np.arange(slots.size, dtype=np.int32)
     stamp[slots] = order
-    touched = slots[stamp.take(slots) == order]
+    touched = slots.take(np.flatnonzero(stamp.take(slots) == order))
     stamp[touched] = order[: touched.size]
     return touched, stamp.take(slots)
 
 
-def pool(P, V):
+def pool(batch, V):
     """Sum parameter rows into fields: E = P V, of shape (B·F, width)."""
+    P = batch.P
+    if batch.binary and len(P.indices) == P.shape[0] and np.diff(P.indptr).min() == 1:
+        return V.take(P.indices, axis=0)  # one-hot: nothing to multiply, nothing to sum
     return P @ V
-
-
-def unpool(P, dE, scale=None):
-    """Carry gradients from the fields back to the columns: Pᵀ diag(scale) dE."""
-    if scale is not None:
-        data = P.data * np.repeat(scale.astype(P.dtype), np.diff(P.indptr))
-        P = csr_array((data, P.indices, P.indptr), shape=P.shape)
-    return P.T @ dE
 
 
 def interact(batch, V):
@@ -48,83 +43,120 @@ def interact(batch, V):
     Rendle's (2010) identity for the factorization machine; more are the field-aware
     machine of Juan et al. (2016).
 
-    Returns the scores, shape (B,), and the partners E_ba, which `interact_gradient`
-    needs again.
+    Returns the scores, shape (B,), and the partners E_ba, shape (B·F, F·k), which
+    `interact_gradient` needs again.
     """
     B, F = batch.n_rows, batch.n_fields
-    k = V.shape[1] // F
-    E = pool(batch.P, V)
-    partners = np.ascontiguousarray(E.reshape(B, F, F, k).swapaxes(1, 2))
-    partners = partners.reshape(B, F * F * k)
+    E = partners = pool(batch, V)
+    if F > 1:
+        # Copying whole factor vectors, as opaque items, is several times as fast.
+        vectors = _items(E.reshape(B * F * F, -1)).reshape(B, F, F)
+        partners = np.ascontiguousarray(vectors.swapaxes(1, 2)).view(V.dtype).reshape(E.shape)
     own = _own_factors(batch, V)
     self_terms = batch.squares @ np.vecdot(own, own)
-    score = np.vecdot(E.reshape(B, F * F * k), partners)
+    score = np.vecdot(E.reshape(B, -1), partners.reshape(B, -1))
     return 0.5 * (score - self_terms), partners
 
 
 def interact_gradient(batch, V, partners, delta):
     """Gradient of Σ δ·score in V, of shape (U, F·k); `delta` has shape (B,)."""
     F = batch.n_fields
-    dV = unpool(batch.P, partners.reshape(batch.n_rows * F, -1), np.repeat(delta, F))
-    weight = (batch.squares.T @ delta.astype(V.dtype))[:, None]
+    delta = delta.astype(V.dtype)
+    weight = (batch.squares.T @ delta)[:, None]
+    if F == 1:
+        dV = batch.X.T @ (partners * delta[:, None])
+        dV -= weight * V
+        return dV
+    # Scaling the entries of P takes F·k times fewer products than those of E.
+    per_entry = batch.P.data * np.repeat(delta, np.diff(batch.X.indptr))
+    P = csr_array((per_entry, batch.P.indices, batch.P.indptr), shape=batch.P.shape)
+    dV = P.T @ partners
     own = _own_factors(batch, dV) - weight * _own_factors(batch, V)
-    _by_field(dV, F)[np.arange(len(dV)), batch.field] = own
+    put(_by_field(dV, F), _own_rows(batch), own)
     return dV
 
 
 def _own_factors(batch, V):
-    """The factors by which a column meets other columns of its own field, (U, k)."""
-    return _by_field(V, batch.n_fields)[np.arange(len(V)), batch.field]
+    """The factors by which columns meet others of their own field, (U, k)."""
+    if batch.n_fields == 1:
+        return V
+    return _by_field(V, batch.n_fields).take(_own_rows(batch), axis=0)
+
+
+def _own_rows(batch):
+    return np.arange(len(batch.field)) * batch.n_fields + batch.field
 
 
 def _by_field(V, n_fields):
-    return V.reshape(len(V), n_fields, V.shape[1] // n_fields)
+    """The factors of each column for each field, one below the other: (U·F, k)."""
+    return V.reshape(len(V) * n_fields, V.shape[1] // n_fields)
+
+
+def _items(rows):
+    """View each row of a contiguous matrix as one opaque item."""
+    return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+
+
+def put(table, rows, values):
+    """Set ``table[rows] = values`` for matrices, faster than indexing does."""
+    np.put(_items(table), rows, _items(np.ascontiguousarray(values)))
 
 
 def adagrad(table, accum, rows, values, grad, count, learning_rate, l1, l2):
-    """AdaGrad (Duchi et al. 2011) on some rows of a table and its state, in place.
+    """AdaGrad (Duchi et al. 2011, section 4) on some rows of a table and its state, in place.
 
     `values` is ``table[rows]``, `grad` the gradient of the batch's summed loss and
     `count` how often each row occurred in the batch, weighted. Returns False, and
     changes nothing, if the gradient is too large to be squared.
     """
     count = count.astype(table.dtype)[:, None]
-    grad = _penalized(grad, values, count, l2)
-    if grad is None:
+    step = _penalized(grad, values, count, l2)
+    if step is None:
         return False
     total = accum.take(rows, axis=0)
-    total += grad * grad
-    accum[rows] = total
-    rate = learning_rate / np.sqrt(total)
-    new = values - rate * grad
+    total += step * step
+    put(accum, rows, total)
+    root = np.sqrt(total, out=total)
+    step /= root
+    step *= -learning_rate
+    step += values
     if l1:
-        new = _shrink(new, l1 * count * rate)
-    table[rows] = new
+        step = _shrink(step, (l1 * learning_rate) * count / root)
+    put(table, rows, step)
     return True
 
 
 def ftrl(table, z, n, rows, values, grad, count, learning_rate, beta, l1, l2):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), as `adagrad` otherwise."""
-    grad = _penalized(grad, values, count.astype(table.dtype)[:, None], l2)
-    if grad is None:
+    step = _penalized(grad, values, count.astype(table.dtype)[:, None], l2)
+    if step is None:
         return False
-    n_old = n.take(rows, axis=0)
-    n_new = n_old + grad * grad
-    root = np.sqrt(n_new)
-    z_new = z.take(rows, axis=0)
-    z_new += grad - (root - np.sqrt(n_old)) / learning_rate * values
-    z[rows] = z_new
-    n[rows] = n_new
-    table[rows] = _shrink(z_new, l1) * (-learning_rate) / (beta + root)
+    total = n.take(rows, axis=0)
+    sigma = np.sqrt(total)
+    total += step * step
+    put(n, rows, total)
+    root = np.sqrt(total, out=total)
+    np.subtract(root, sigma, out=sigma)
+    sigma *= values
+    sigma /= learning_rate
+    step -= sigma
+    step += z.take(rows, axis=0)
+    put(z, rows, step)
+    if l1:
+        step = _shrink(step, l1)
+    step *= -learning_rate
+    root += beta
+    step /= root
+    put(table, rows, step)
     return True
 
 
 def _penalized(grad, values, count, l2):
-    """Add the L2 penalty, λ·v per occurrence; None if the result is not usable."""
-    if l2:
-        grad = grad + l2 * count * values
-    flat = grad.ravel()
-    return grad if flat @ flat < MAX_SQUARE else None
+    """The gradient with the L2 penalty of λ·v per occurrence; None if not usable."""
+    step = values * (l2 * count)
+    step += grad
+    flat = step.ravel()
+    return step if flat @ flat < MAX_SQUARE else None
 
 
 def _shrink(x, threshold):
