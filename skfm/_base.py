@@ -1,5 +1,7 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
+import copy
+import threading
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -27,15 +29,27 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 from ._batch import Batcher, Columns, as_csr, check_finite, column_name, without_stored_zeros
+from ._callbacks import CallbackSupportMixin, FitWatch
 from ._engine import numpy as engine
 from ._losses import LogLoss, SquaredLoss
-from ._training import Model, Sample, Schedule, check_memory, raw_scores, train
+from ._training import (
+    Model,
+    Sample,
+    Schedule,
+    check_memory,
+    raw_scores,
+    train,
+    train_online,
+)
 
 # early_stopping="auto" holds out validation rows from this many rows on.
-_AUTO_ROWS = 1000
+_AUTO_ROWS = 100
 
 # Raw scores this close to each other (log-odds, standard deviations) count as constant.
 _NEGLIGIBLE = 0.01
+
+# From this many columns on, the notebook repr leaves out what has a row for each.
+_WIDE = 10_000
 
 # Parameters and solver states are float32. These bounds keep their products finite.
 RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
@@ -51,7 +65,7 @@ class Rows(NamedTuple):
     used: np.ndarray
 
 
-class FactorizationBase(BaseEstimator):
+class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     """What all estimators share.
 
     A model says what it is in `_make_solvers`, `_make_head` and `_make_fields`. One of
@@ -67,6 +81,7 @@ class FactorizationBase(BaseEstimator):
         "early_stopping": [StrOptions({"auto"}), "boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -113,32 +128,57 @@ class FactorizationBase(BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If the fit diverged (the best weights seen are kept), if `max_iter` passes
-            were not enough, or if the model came out constant.
+            If the fit diverged or was interrupted (the best weights seen are kept), if
+            `max_iter` passes were not enough, or if the model came out constant.
+
+        Notes
+        -----
+        With ``warm_start=True`` and a model fitted before, training continues with up to
+        `max_iter` more passes: parameters, solver states, seed, fields and the classes or
+        the scale of y stay, new columns join.
         """
         with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
-            data = self._check_rows(X, y, sample_weight, learn=True)
-            self._seed = check_random_state(self.random_state).randint(2**31 - 1)
-            self._fields = self._make_fields(data.X)
-            data = data._replace(X=without_stored_zeros(data.X))
+            resume = self.warm_start and self.__sklearn_is_fitted__()
+            data = self._check_rows(X, y, sample_weight, None if resume else self._learn_y)
             valid = self._check_validation(X_val, y_val, sample_weight_val)
+            data = self._set_up(data, resume)
             if valid is None and self._can_split(data):
                 data, valid = self._split(data)
-            self._start(data, len(data.used))
+            self._grow(data, resume, len(data.used))
             schedule = Schedule(
                 self.max_iter, self.batch_size, self.shuffle, self.tol,
                 self.n_iter_no_change, self._seed,
             )  # fmt: skip
+            interrupted = threading.Event()
 
-            def train_output(output, model):
+            def train_output(model, sample, output):
+                if interrupted.is_set():
+                    return
+                passes = watch.output(output)
                 watched = valid and self._sample(valid, output)
-                report = self._reporter(output)
-                train(model, self._loss, self._sample(data, output), watched, schedule, report)
+                train(model, self._loss, sample, watched, schedule, passes)
+                passes.finish()
+                if model.history.outcome == "interrupted":
+                    interrupted.set()
 
-            Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(train_output)(output, model) for output, model in enumerate(self._models)
-            )
+            with FitWatch(self, self._n_outputs, data.X, y, sample_weight) as watch:
+                self._for_each_output(train_output, data)
             self._warn_of_outcome(data)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight, learn):
+        with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
+            resume = self.__sklearn_is_fitted__()
+            data = self._check_rows(X, y, sample_weight, None if resume else learn)
+            data = self._set_up(data, resume)
+            self._grow(data, resume, self.batch_size)
+
+            def train_output(model, sample, output):
+                train_online(model, self._loss, sample, self.batch_size)
+
+            self._for_each_output(train_output, data)
+            if any(model.history.outcome == "diverged" for model in self._models):
+                self._warn_of_outcome(data)
         return self
 
     # -- input ----------------------------------------------------------------------
@@ -159,9 +199,13 @@ class FactorizationBase(BaseEstimator):
         check_finite(X, getattr(self, "feature_names_in_", None))
         return X
 
-    def _check_rows(self, X, y, sample_weight, learn=False):
-        """Validate rows, targets and weights; `learn` the width and the targets' range."""
-        X = self._check_X(X, reset=learn)
+    def _check_rows(self, X, y, sample_weight, learn=None):
+        """Validate rows, targets and weights.
+
+        ``learn(y, weight, used)`` notes the classes or the range of y; None if they, and
+        the width of X, are known.
+        """
+        X = self._check_X(X, reset=learn is not None)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
@@ -173,7 +217,7 @@ class FactorizationBase(BaseEstimator):
             raise ValueError("sample_weight must not be negative, nor all zero.")
         used = np.flatnonzero(weight)
         if learn:
-            self._learn_y(y, weight, used)
+            learn(y, weight, used)
         y, weight = self._encode_y(y, weight)
         return Rows(X, y, weight, used)
 
@@ -206,44 +250,46 @@ class FactorizationBase(BaseEstimator):
 
     # -- training -------------------------------------------------------------------
 
-    def _start(self, data, n_first):
-        """Make untrained models; their intercepts fit the first `n_first` rows."""
-        rows = data.used[:n_first]
-        self._columns = Columns(data.X.shape[1])
-        self._models = [
-            Model(
-                self._make_head(self._fields.n_fields, (self._seed, output)),
-                self._make_solvers(),
-                self._loss.start(self._target(data.y[rows], output), data.weight[rows]),
-            )
-            for output in range(self._n_outputs)
-        ]
-        self._add_columns(data)
+    def _set_up(self, data, resume):
+        """Settle what a model keeps for life; return the data without stored zeros."""
+        if not resume:
+            self._seed = check_random_state(self.random_state).randint(2**31 - 1)
+            self._fields = self._make_fields(data.X)
+            self._columns = Columns(data.X.shape[1])
+        return data._replace(X=without_stored_zeros(data.X))
 
-    def _add_columns(self, data):
-        """Give parameters to the columns that occur in rows to train on."""
-        new = self._columns.add(data.X, data.used)
-        check_memory(self._models, len(self._columns), self._fields, self.batch_size)
-        for model in self._models:
+    def _grow(self, data, resume, n_first):
+        """Make the models, or take over changed settings, and add the data's columns.
+
+        The intercepts of new models fit the first `n_first` rows.
+        """
+        first = data.used[:n_first]
+        models = self._models if resume else []
+        for output in range(self._n_outputs):
+            head = self._make_head(self._fields.n_fields, (self._seed, output))
+            if resume:
+                models[output].continue_with(head, self._make_solvers())
+            else:
+                target = self._target(data.y[first], output)
+                start = self._loss.start(target, data.weight[first])
+                models.append(Model(head, self._make_solvers(), start))
+        new = self._columns.new_in(data.X, data.used)
+        check_memory(models, len(self._columns) + len(new), self._fields, self.batch_size)
+        self._columns.add(new)
+        for model in models:
             model.add_columns(new)
+        self._models = models
+
+    def _for_each_output(self, do, data):
+        """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads."""
+        Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(do)(model, self._sample(data, output), output)
+            for output, model in enumerate(self._models)
+        )
 
     def _sample(self, data, output):
         batcher = Batcher(data.X, self._columns, self._fields, engine)
         return Sample(batcher, data.used, self._target(data.y, output), data.weight)
-
-    def _reporter(self, output):
-        """What the training loop calls after each pass."""
-
-        def report(history):
-            if self.verbose:
-                of = f" of output {output}" if self._n_outputs > 1 else ""
-                text = f"[{type(self).__name__}] pass {history.n_passes}{of}: "
-                text += f"training loss {history.loss_curve[-1]:.5f}"
-                if history.validation_scores:
-                    text += f", validation loss {-history.validation_scores[-1]:.5f}"
-                print(text, flush=True)
-
-        return report
 
     def _warn_of_outcome(self, data):
         histories = [model.history for model in self._models]
@@ -255,6 +301,11 @@ class FactorizationBase(BaseEstimator):
                 "The fit diverged; the best weights seen are kept. Lower learning_rate, or "
                 f"scale the largest column, {self._column_name(largest)}, "
                 f"with values up to {np.abs(X.data).max():.3g}."
+            )
+        elif outcomes & {"stopped", "interrupted"}:
+            message = (
+                f"Training was stopped after {self.n_iter_} passes; the best weights so far "
+                "are kept."
             )
         elif self._is_constant(data):
             message = (
@@ -277,6 +328,26 @@ class FactorizationBase(BaseEstimator):
         if any(model.history.best_pass == 0 for model in self._models):
             return True
         return np.ptp(self._raw(data.X, data.used[:1000]), axis=0).min() < _NEGLIGIBLE
+
+    # The notebook repr shows tooltips only where there is a link to documentation.
+    _doc_link_module = "skfm"
+    _doc_link_template = "#"
+
+    def _get_fitted_attr_html(self, doc_link=""):
+        """Describe the fitted attributes, for the notebook repr of scikit-learn >= 1.9.
+
+        It looks at every name in `dir`; a wide model shows it a copy that hides those
+        that would be built over all columns.
+        """
+        brief = copy.copy(self)
+        brief._hidden = self._wide_attributes if self.n_features_in_ > _WIDE else ()
+        return super(FactorizationBase, brief)._get_fitted_attr_html(doc_link)
+
+    _hidden = ()
+    _wide_attributes = ("coef_", "factors_", "fields_")
+
+    def __dir__(self):
+        return [name for name in super().__dir__() if name not in self._hidden]
 
     @contextmanager
     def _unchanged_if_it_fails(self):
@@ -383,6 +454,59 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         factor[codes] = compute_class_weight(self.class_weight, classes=present, y=y[used])
         self._class_factor = factor
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train on some more rows, once, in their order.
+
+        Calls on consecutive slices give the same bits as one call on all rows, if every
+        slice but the last is a multiple of `batch_size` and `fields` (where there is
+        such a parameter) is given. There is no early stopping: watch a held-out loss.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows. Columns that are new to the model join it.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels there will ever be. Required in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; None means 1.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, and if `classes` is missing in the first call or differs in a
+            later one, or `y` has a label that is not among them.
+        """
+        if not self.__sklearn_is_fitted__():
+            if classes is None:
+                raise ValueError("classes must be passed in the first call to partial_fit.")
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "class_weight='balanced' needs all labels at once: pass a dict of "
+                    "weights, or sample_weight, to partial_fit."
+                )
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes={np.unique(classes).tolist()} differ from those of earlier calls, "
+                f"{self.classes_.tolist()}."
+            )
+        return self._partial_fit(
+            X, y, sample_weight, lambda y, weight, used: self._set_classes(np.unique(classes))
+        )
+
+    def _set_classes(self, classes):
+        if len(classes) < 2:
+            raise ValueError(f"A classifier needs at least 2 classes, got {classes.tolist()}.")
+        self.classes_ = classes
+        self._class_factor = compute_class_weight(self.class_weight, classes=classes, y=classes)
+
     def _encode_y(self, y, weight):
         encoder = LabelEncoder()
         encoder.classes_ = self.classes_
@@ -478,10 +602,44 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
         mean = np.average(y[used] / unit, weights=weight[used])
         deviation = np.sqrt(np.average((y[used] / unit - mean) ** 2, weights=weight[used]))
         self._mean = mean * unit
-        self._scale = (deviation * unit) or abs(self._mean) or 1.0
+        self._scale = deviation * unit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train on some more rows, once, in their order.
+
+        Calls on consecutive slices give the same bits as one call on all rows, if every
+        slice but the last is a multiple of `batch_size` and `fields` (where there is
+        such a parameter) is given. The first `batch_size` rows settle mean and scale of
+        y. There is no early stopping: watch a held-out loss.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Encoded rows. Columns that are new to the model join it.
+        y : array-like of shape (n_samples,)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; None means 1.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does.
+        """
+        return self._partial_fit(X, y, sample_weight, self._learn_y_online)
+
+    def _learn_y_online(self, y, weight, used):
+        self._learn_y(y, weight, used[: self.batch_size])
+        self._scale = self._scale or abs(self._mean) or 1.0
 
     def _encode_y(self, y, weight):
-        return (y - self._mean) / self._scale, weight
+        return (y - self._mean) / (self._scale or 1.0), weight
 
     def _target(self, y, output):
         return y

@@ -5,6 +5,7 @@ from scipy.sparse import csr_array, issparse
 
 # Entries that a scan over a whole matrix looks at together.
 _CHUNK = 1 << 18
+_CHUNK_ROWS = 1 << 14
 
 MAX_VALUE = float(np.finfo(np.float32).max)
 
@@ -89,16 +90,18 @@ class Columns:
     def __len__(self):
         return len(self.seen)
 
-    def add(self, X, rows):
-        """Give slots to the columns that first occur in `rows` of X; return these columns."""
+    def new_in(self, X, rows):
+        """Return the columns that occur in `rows` of X and have no slot yet."""
         fresh = np.zeros(len(self._slot_of), bool)
-        for chunk in np.array_split(rows, 1 + len(rows) // 65536):
+        for chunk in np.array_split(rows, 1 + len(rows) // _CHUNK_ROWS):
             fresh[X.indices.take(_positions(X.indptr, chunk)[0])] = True
         fresh &= self._slot_of < 0
-        new = np.flatnonzero(fresh)
-        self._slot_of[new] = np.arange(len(self), len(self) + len(new))
-        self.seen = np.concatenate([self.seen, new])
-        return new
+        return np.flatnonzero(fresh)
+
+    def add(self, columns):
+        """Give slots to new columns."""
+        self._slot_of[columns] = np.arange(len(self), len(self) + len(columns))
+        self.seen = np.concatenate([self.seen, columns])
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""

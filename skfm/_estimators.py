@@ -42,13 +42,15 @@ _SHARED = {
         the sum of squared gradients.
     ftrl_beta : float, default=1.0
         β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
-    l1_linear, l1_factors : float, default=0.0
-        Strength of the L1 penalty on linear weights and on factors. FTRL applies it in
-        its closed form, once over the whole stream; AdaGrad soft-thresholds by
+    l1_linear : float, default=0.0
+        Strength of the L1 penalty on linear weights. FTRL applies it in its closed form,
+        once over the whole stream; AdaGrad soft-thresholds by
         l1 · (weighted occurrences in the batch) · η/√G in each step. The numbers of the
         two solvers are not interchangeable.
     l2_linear : float, default=0.001
         Strength of the L2 penalty on linear weights, per occurrence.
+    l1_factors : float, default=0.0
+        Strength of the L1 penalty on factors, as `l1_linear`.
     l2_factors : float, default=0.02
         Strength of the L2 penalty on factors, per occurrence.
     init_scale : float, default=0.03
@@ -66,11 +68,13 @@ _SHARED = {
         fallen by more than this for `n_iter_no_change` passes. None means never.
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
-        keep the weights of the best pass. "auto" does if there are 1000 rows or more.
+        keep the weights of the best pass. "auto" does if there are 100 rows or more.
     validation_fraction : float, default=0.1
         Share of rows to hold out for early stopping, stratified by class.
     n_iter_no_change : int, default=3
         Number of passes without improvement to wait for before stopping.
+    warm_start : bool, default=False
+        Whether `fit` continues from the model of the last call, if there is one.
     n_jobs : int or None, default=None
         Number of outputs to fit at the same time where there are several. None means 1.
         The result does not depend on it.
@@ -176,6 +180,7 @@ class _FactorizationMachine:
     early_stopping: bool | str = "auto"
     validation_fraction: float = 0.1
     n_iter_no_change: int = 3
+    warm_start: bool = False
     n_jobs: int | None = None
     random_state: object = None
     verbose: bool | int = False

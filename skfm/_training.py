@@ -43,6 +43,22 @@ class Model:
     def linear(self):
         return self.blocks[1].value[:, 0]
 
+    def continue_with(self, head, solvers):
+        """Take on new settings, as long as parameters and states keep their shape."""
+        was = [type(block.solver) for block in self.blocks]
+        width = self.blocks[-1].value.shape[1]
+        if (
+            was != [type(solver) for solver in solvers[: len(was)]]
+            or (head is None) != (self.head is None)
+            or (head is not None and len(head.initial(np.zeros(1, np.intp))[0]) != width)
+        ):
+            raise ValueError(
+                "k and solver cannot change where training continues: a fit without "
+                "warm_start begins anew."
+            )
+        for block, solver in zip(self.blocks, solvers, strict=False):
+            block.solver = solver
+
     def add_columns(self, columns):
         """Give rows to new columns, numbered as in the matrix."""
         self.blocks[1].append(np.zeros((len(columns), 1), np.float32))
@@ -163,58 +179,73 @@ def one_pass(model, loss, sample, order, batch_size):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def train(model, loss, sample, valid, schedule, on_pass):
-    """Train a model for up to `max_iter` passes and write down its history.
+def train(model, loss, sample, valid, schedule, watch):
+    """Train a model for up to `max_iter` more passes and write down its history.
 
     What is watched is the loss on `valid` or, if that is None, on the sample. With
     `valid`, the weights end as they were after the best pass, or before the first if
-    none was better. Without, they end as they are; only if the fit diverged do the best
-    weights seen come back.
+    none was better. Without, they end as they are; only if the fit diverged or was
+    interrupted do the best weights seen come back.
 
     Parameters
     ----------
-    on_pass : callable
-        ``on_pass(history)`` is called after each pass.
+    watch : object
+        ``watch.begin()`` and ``watch.end(history)`` are called around each pass. A true
+        result of the latter ends the training.
     """
     history = model.history
-    y, weight = sample.y[sample.rows], sample.weight[sample.rows]
-    if valid:
-        best = mean_loss(model, loss, valid)
-    else:
-        best = np.average(loss.value(y, np.full(len(y), float(model.bias))), weights=weight)
+    best = mean_loss(model, loss, valid) if valid else np.inf
     target, waited, saved = best, 0, model.copy()
     history.outcome = "max_iter"
-    for _ in range(schedule.max_iter):
-        order = sample.rows
-        if schedule.shuffle:
-            order = np.random.default_rng([schedule.seed, history.n_passes]).permutation(order)
-        try:
+    try:
+        for _ in range(schedule.max_iter):
+            order = sample.rows
+            if schedule.shuffle:
+                rng = np.random.default_rng([schedule.seed, history.n_passes])
+                order = rng.permutation(order)
+            watch.begin()
             train_loss = one_pass(model, loss, sample, order, schedule.batch_size)
             watched = mean_loss(model, loss, valid) if valid else train_loss
-        except FloatingPointError:
-            history.outcome = "diverged"
-            break
-        history.n_passes += 1
-        history.loss_curve.append(train_loss)
-        if valid:
-            history.validation_scores.append(-watched)
-        if watched < best:
-            best, history.best_pass, saved = watched, history.n_passes, model.copy(saved)
-        on_pass(history)
-        if schedule.tol is not None:
-            waited = 0 if watched < target - schedule.tol else waited + 1
-            target = min(target, watched)
-            if waited >= schedule.n_iter_no_change:
-                history.outcome = "converged"
+            history.n_passes += 1
+            history.loss_curve.append(train_loss)
+            if valid:
+                history.validation_scores.append(-watched)
+            if watched < best:
+                best, history.best_pass, saved = watched, history.n_passes, model.copy(saved)
+            if watch.end(history):
+                history.outcome = "stopped"
                 break
-    if valid or history.outcome == "diverged":
+            if schedule.tol is not None:
+                waited = 0 if watched < target - schedule.tol else waited + 1
+                target = min(target, watched)
+                if waited >= schedule.n_iter_no_change:
+                    history.outcome = "converged"
+                    break
+    except FloatingPointError:
+        history.outcome = "diverged"
+    except KeyboardInterrupt:
+        history.outcome = "interrupted"
+    if valid or history.outcome in ("diverged", "interrupted"):
         model.restore(saved)
     else:
         history.best_pass = history.n_passes
 
 
+def train_online(model, loss, sample, batch_size):
+    """Train a model on the sample once, in order."""
+    history = model.history
+    try:
+        train_loss = one_pass(model, loss, sample, sample.rows, batch_size)
+    except FloatingPointError:
+        history.outcome = "diverged"
+        return
+    history.n_passes += 1
+    history.loss_curve.append(train_loss)
+    history.best_pass, history.outcome = history.n_passes, "online"
+
+
 def check_memory(models, n_columns, fields, batch_size):
-    """Raise ValueError if the models' tables cannot fit into memory.
+    """Raise ValueError if the models' tables for `n_columns` columns exceed the memory.
 
     Counted are the values and solver states of all columns that occur, twice for the
     copy of the best pass, and what a batch needs.

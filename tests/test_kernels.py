@@ -44,7 +44,7 @@ def make_batch(X, fields, stored_zero=False):
     if stored_zero and csr.nnz:
         csr.data[0] = 0
     columns = Columns(X.shape[1])
-    columns.add(csr_array(np.ones_like(X)), np.arange(X.shape[0]))
+    columns.add(np.arange(X.shape[1]))
     batcher = Batcher(csr, columns, check_fields(fields, csr), engine, np.float64)
     return batcher(np.arange(X.shape[0])), csr.toarray()
 
@@ -90,7 +90,7 @@ def test_batches_hold_the_asked_rows_over_distinct_columns():
     rng = np.random.default_rng(0)
     X = csr_array(rng.normal(size=(20, 12)) * (rng.random((20, 12)) < 0.4))
     columns = Columns(12)
-    columns.add(X, np.arange(20))
+    columns.add(columns.new_in(X, np.arange(20)))
     fields = np.arange(12) % 3  # not ascending
     batcher = Batcher(X, columns, check_fields(fields, X), engine, np.float64)
     rows = np.array([7, 3, 19, 3])
@@ -110,7 +110,7 @@ def test_batches_hold_the_asked_rows_over_distinct_columns():
 def test_columns_without_a_slot_are_left_out():
     X = csr_array(np.arange(1.0, 13.0).reshape(3, 4))
     columns = Columns(4)
-    columns.add(csr_array([[0.0, 1, 0, 1]]), np.arange(1))
+    columns.add(np.array([1, 3]))
     fields = check_fields([0, 0, 1, 1], X)
     batch = Batcher(X, columns, fields, engine)(np.arange(3))
     assert columns.seen.tolist() == [1, 3]

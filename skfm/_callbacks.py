@@ -1,0 +1,90 @@
+"""What hears of each pass: the user, by `verbose`, and scikit-learn's callbacks."""
+
+import copy
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:
+        """Stands in where scikit-learn has no callbacks."""
+
+        def _init_callback_context(self, **kwargs):
+            return _Silence()
+
+
+class _Silence:
+    """A callback context that no callback listens to."""
+
+    def subcontext(self, **kwargs):
+        return self
+
+    def call_on_fit_task_begin(self, **kwargs):
+        pass
+
+    def call_on_fit_task_end(self, **kwargs):
+        return False
+
+
+class FitWatch:
+    """The tasks of one fit: the fit itself, its outputs if several, and their passes."""
+
+    def __init__(self, estimator, n_outputs, X, y, sample_weight):
+        self.estimator, self.n_outputs = estimator, n_outputs
+        several = n_outputs > 1
+        self.root = estimator._init_callback_context(
+            max_subtasks=n_outputs if several else estimator.max_iter,
+            sequential_subtasks=not several,
+        )
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.about = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+
+    def __enter__(self):
+        self.root.call_on_fit_task_begin(**self.about)
+        return self
+
+    def __exit__(self, error, *_):
+        if error is None:
+            self.root.call_on_fit_task_end(**self.about, **self.so_far)
+
+    @property
+    def so_far(self):
+        """The model as it is, for callbacks that ask for it."""
+        models = self.estimator._models
+        return {"reconstruction_attributes": lambda: {"_models": copy.deepcopy(models)}}
+
+    def output(self, number):
+        """What the training loop of one output talks to."""
+        if self.n_outputs == 1:
+            return PassWatch(self, self.root, "")
+        context = self.root.subcontext(
+            task_name="output", task_id=number, max_subtasks=self.estimator.max_iter
+        )
+        context.call_on_fit_task_begin(**self.about, **self.so_far)
+        return PassWatch(self, context, f", output {number}", close=True)
+
+
+class PassWatch:
+    """Hears when a pass begins and ends, and may end the training."""
+
+    def __init__(self, fit, context, label, close=False):
+        self.fit, self.context, self.label, self.close = fit, context, label, close
+
+    def begin(self):
+        self.task = self.context.subcontext(task_name="pass")
+        self.task.call_on_fit_task_begin(**self.fit.about, **self.fit.so_far)
+
+    def end(self, history):
+        """Tell of a finished pass; return whether a callback wants to stop here."""
+        estimator = self.fit.estimator
+        if estimator.verbose:
+            line = f"[{type(estimator).__name__}] pass {history.n_passes}{self.label}: "
+            line += f"training loss {history.loss_curve[-1]:.5f}"
+            if history.validation_scores:
+                line += f", validation loss {-history.validation_scores[-1]:.5f}"
+            print(line, flush=True)
+        return self.task.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)
+
+    def finish(self):
+        if self.close:
+            self.context.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)

@@ -1,0 +1,320 @@
+"""Training that goes on: partial_fit, warm_start, callbacks, several outputs."""
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+from scipy.sparse import csr_array
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.utils.fixes import parse_version
+
+from skfm import FFMClassifier, FMClassifier, FMRegressor
+
+from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, SOLVERS, scores, small_clicks, targets
+
+every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
+every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
+every_solver = pytest.mark.parametrize("solver", SOLVERS)
+needs_callbacks = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"), reason="no callbacks yet"
+)
+
+
+def params_for(cls, clicks, **params):
+    fields = {} if cls in (FMClassifier, FMRegressor) else {"fields": clicks.fields}
+    return {"random_state": 0, "batch_size": 32, **fields, **params}
+
+
+def first_call(cls):
+    return {"classes": ["no", "yes"]} if cls in CLASSIFIERS else {}
+
+
+def same(one, other, X):
+    """Whether two models are the same: their predictions, parameters and histories."""
+    np.testing.assert_array_equal(scores(one, X), scores(other, X))
+    for name in ("coef_", "intercept_", "factors_"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@every_estimator
+@every_solver
+def test_slices_equal_one_call(cls, solver):
+    clicks = small_clicks(300)
+    y = targets(cls(), clicks)
+    params = params_for(cls, clicks, solver=solver, l1_linear=1e-3)
+    whole = cls(**params).partial_fit(clicks.X, y, **first_call(cls))
+    sliced = cls(**params)
+    for start, end in ((0, 32), (32, 160), (160, 256), (256, 300)):
+        sliced.partial_fit(clicks.X[start:end], y[start:end], **first_call(cls))
+    same(whole, sliced, clicks.X)
+    assert whole.n_iter_ == 1
+    assert sliced.n_iter_ == 4
+
+
+@every_estimator
+@every_solver
+def test_one_call_equals_one_unshuffled_pass(cls, solver):
+    clicks = small_clicks(256)
+    y = targets(cls(), clicks)
+    params = params_for(cls, clicks, solver=solver, batch_size=256)
+    online = cls(**params).partial_fit(clicks.X, y, **first_call(cls))
+    fit = cls(max_iter=1, shuffle=False, early_stopping=False, **params).fit(clicks.X, y)
+    same(online, fit, clicks.X)
+    assert online.loss_curve_ == fit.loss_curve_
+
+
+@every_estimator
+@every_solver
+def test_partial_fit_continues_after_loading(cls, solver, tmp_path):
+    clicks = small_clicks(300)
+    y = targets(cls(), clicks)
+    model = cls(**params_for(cls, clicks, solver=solver))
+    model.partial_fit(clicks.X[:128], y[:128], **first_call(cls))
+    joblib.dump(model, tmp_path / "model")
+    model.partial_fit(clicks.X[128:], y[128:])
+    loaded = joblib.load(tmp_path / "model").partial_fit(clicks.X[128:], y[128:])
+    same(model, loaded, clicks.X)
+
+
+@every_estimator
+@every_solver
+def test_warm_start_continues_where_fit_ended(cls, solver):
+    clicks = small_clicks(300)
+    y = targets(cls(), clicks)
+    params = params_for(cls, clicks, solver=solver, early_stopping=False, tol=None)
+    whole = cls(max_iter=5, **params).fit(clicks.X, y)
+    warm = cls(max_iter=2, warm_start=True, **params).fit(clicks.X, y)
+    warm.set_params(max_iter=3).fit(clicks.X, y)
+    same(whole, warm, clicks.X)
+    assert warm.loss_curve_ == whole.loss_curve_
+    cold = cls(max_iter=2, **params).fit(clicks.X, y).set_params(max_iter=3).fit(clicks.X, y)
+    assert cold.n_iter_ == 3
+
+
+@every_estimator
+def test_new_columns_join(cls):
+    clicks = small_clicks(300)
+    y = targets(cls(), clicks)
+    X = clicks.X.toarray()
+    X[:128, ::3] = 0
+    model = cls(**params_for(cls, clicks)).partial_fit(X[:128], y[:128], **first_call(cls))
+    before = model.factors_
+    assert not before[:, ::3].any()
+    model.partial_fit(X[128:], y[128:])
+    assert model.factors_[:, ::3].any()
+    unseen = cls(**params_for(cls, clicks)).partial_fit(X, y, **first_call(cls))
+    np.testing.assert_array_equal(unseen.factors_, model.factors_)
+
+
+@every_estimator
+def test_settings_can_change_between_calls_but_not_shapes(cls):
+    clicks = small_clicks(100)
+    y = targets(cls(), clicks)
+    model = cls(**params_for(cls, clicks)).partial_fit(clicks.X, y, **first_call(cls))
+    before = scores(model, clicks.X)
+    for change in ({"k": 3}, {"k": 0}, {"solver": "ftrl"}):
+        model.set_params(**change)
+        with pytest.raises(ValueError, match="cannot change"):
+            model.partial_fit(clicks.X, y)
+        model.set_params(k=8, solver="adagrad")
+        np.testing.assert_array_equal(scores(model, clicks.X), before)
+    model.set_params(learning_rate=1e-10).partial_fit(clicks.X, y)
+    np.testing.assert_allclose(scores(model, clicks.X), before, rtol=1e-5)
+
+
+@every_classifier
+def test_classes_of_a_stream(cls):
+    clicks = small_clicks(100)
+    y = targets(cls(), clicks)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        cls().partial_fit(clicks.X, y)
+    with pytest.raises(ValueError, match="balanced"):
+        cls(class_weight="balanced").partial_fit(clicks.X, y, classes=["no", "yes"])
+    model = cls(**params_for(cls, clicks))
+    one_class = np.full(100, "no")
+    model.partial_fit(clicks.X, one_class, classes=["no", "yes"])  # the other may follow
+    before = scores(model, clicks.X)
+    with pytest.raises(ValueError, match="unseen labels"):
+        model.partial_fit(clicks.X, np.full(100, "maybe"))
+    with pytest.raises(ValueError, match="differ from those of earlier calls"):
+        model.partial_fit(clicks.X, y, classes=["no", "yes", "maybe"])
+    with pytest.raises(ValueError, match=r"47 features.*expecting 48"):
+        model.partial_fit(clicks.X[:, :47], y)
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
+    assert model.set_params(class_weight={"no": 1, "yes": 2}).partial_fit(clicks.X, y)
+
+
+@every_estimator
+def test_a_diverging_slice_leaves_a_finite_model(cls):
+    clicks = small_clicks(64)
+    y = targets(cls(), clicks)
+    model = cls(**params_for(cls, clicks)).partial_fit(clicks.X, y, **first_call(cls))
+    before = scores(model, clicks.X)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(clicks.X * 1e30, y)
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
+
+
+def three_classes():
+    clicks = small_clicks(300)
+    y = np.array(["low", "mid", "top"])[np.digitize(clicks.proba, [0.1, 0.4])]
+    return clicks, y
+
+
+@every_classifier
+@every_solver
+def test_several_outputs_do_not_depend_on_the_number_of_threads(cls, solver):
+    clicks, y = three_classes()
+    one, two = (
+        cls(**params_for(cls, clicks, solver=solver, max_iter=4, n_jobs=n)).fit(clicks.X, y)
+        for n in (1, 2)
+    )
+    same(one, two, clicks.X)
+    assert one.coef_.shape == (3, 48)
+    assert one.intercept_.shape == (3,)
+    assert one.factors_.shape[:2] == (3, 48)
+    assert [len(curve) for curve in one.loss_curve_] == [len(v) for v in one.validation_scores_]
+    assert one.n_iter_ == max(len(curve) for curve in one.loss_curve_)
+    assert len(one.best_iter_) == 3
+    proba = one.predict_proba(clicks.X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    np.testing.assert_array_equal(one.predict(clicks.X), one.classes_[proba.argmax(axis=1)])
+    np.testing.assert_allclose(np.exp(one.predict_log_proba(clicks.X)), proba)
+    far = one.predict_proba(clicks.X * 1e12)
+    assert np.isfinite(far).all()
+
+
+@every_classifier
+def test_each_output_is_the_binary_model_of_its_class(cls):
+    clicks, y = three_classes()
+    params = params_for(cls, clicks, early_stopping=False, max_iter=3, tol=None)
+    several = cls(**params).fit(clicks.X, y)
+    binary = cls(**params).fit(clicks.X, y == "low")
+    np.testing.assert_array_equal(
+        several.decision_function(clicks.X)[:, 0], scores(binary, clicks.X)
+    )
+
+
+@every_classifier
+def test_partial_fit_with_several_classes(cls):
+    clicks, y = three_classes()
+    params = params_for(cls, clicks)
+    whole = cls(**params).partial_fit(clicks.X, y, classes=["low", "mid", "top"])
+    sliced = cls(**params)
+    for rows in (slice(0, 96), slice(96, 300)):
+        sliced.partial_fit(clicks.X[rows], y[rows], classes=["low", "mid", "top"])
+    same(whole, sliced, clicks.X)
+
+
+def test_three_classes_and_digits_are_learned():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    train, test = np.arange(len(y)) % 4 > 0, np.arange(len(y)) % 4 == 0
+    linear = OneVsRestClassifier(LogisticRegression()).fit(X[train], y[train])
+    model = FMClassifier(random_state=0).fit(X[train], y[train])
+    assert model.score(X[test], y[test]) >= linear.score(X[test], y[test])
+    X, y = load_iris(return_X_y=True)
+    X, y = (X - X.mean(0)) / X.std(0), np.array(["se", "ve", "vi"])[y]
+    train, test = np.arange(150) % 3 > 0, np.arange(150) % 3 == 0
+    linear = OneVsRestClassifier(LogisticRegression()).fit(X[train], y[train])
+    model = FMClassifier(random_state=0).fit(X[train], y[train])
+    assert model.score(X[test], y[test]) >= linear.score(X[test], y[test])
+
+
+class Recorder:
+    """A callback that notes what it hears and stops after some passes."""
+
+    def __init__(self, stop_after=None, interrupt=False):
+        self.stop_after, self.interrupt, self.heard = stop_after, interrupt, []
+
+    def setup(self, estimator, context):
+        self.heard.append("setup")
+
+    def teardown(self, estimator, context):
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.heard.append(("begin", context.task_name))
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.heard.append(("end", context.task_name))
+        if context.task_name == "pass":
+            assert np.isfinite(scores(fitted_estimator, X)).all()
+            done = self.heard.count(("end", "pass"))
+            if self.interrupt and done == self.stop_after:
+                raise KeyboardInterrupt
+            return done == self.stop_after
+
+
+@needs_callbacks
+@every_estimator
+def test_callbacks_hear_every_pass_and_may_stop(cls):
+    clicks = small_clicks(100)
+    recorder = Recorder(stop_after=2)
+    model = cls(max_iter=10, random_state=0).set_callbacks(recorder)
+    with pytest.warns(ConvergenceWarning, match="stopped after 2 passes"):
+        model.fit(clicks.X, targets(cls(), clicks))
+    assert model.n_iter_ == 2
+    passes = [("begin", "pass"), ("end", "pass")] * 2
+    assert recorder.heard == ["setup", ("begin", "fit"), *passes, ("end", "fit"), "teardown"]
+
+
+@needs_callbacks
+def test_callbacks_see_outputs_as_tasks():
+    clicks, y = three_classes()
+    recorder = Recorder()
+    FMClassifier(max_iter=2, random_state=0).set_callbacks(recorder).fit(clicks.X, y)
+    assert recorder.heard.count(("begin", "output")) == 3
+    assert recorder.heard.count(("end", "output")) == 3
+    assert recorder.heard.count(("end", "pass")) == 6
+
+
+@needs_callbacks
+@pytest.mark.parametrize("several", [False, True])
+def test_an_interrupt_keeps_the_best_weights_so_far(several):
+    clicks, y = three_classes()
+    y = y if several else clicks.y
+    model = FMClassifier(max_iter=10, random_state=0)
+    model.set_callbacks(Recorder(stop_after=3, interrupt=True))
+    with pytest.warns(ConvergenceWarning, match="stopped after 3 passes"):
+        model.fit(clicks.X, y)
+    assert model.n_iter_ == 3
+    assert np.isfinite(model.predict_proba(clicks.X)).all()
+    best = model.best_iter_[0] if several else model.best_iter_
+    assert best >= 1
+
+
+@needs_callbacks
+def test_scikit_learns_own_callbacks(capsys):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    clicks = small_clicks(200)
+    monitor = ScoringMonitor(scoring="neg_log_loss")
+    model = FFMClassifier(max_iter=3, random_state=0).set_callbacks(monitor)
+    model.fit(clicks.X, clicks.y)
+    assert len(monitor.get_logs().data) > 0
+    pytest.importorskip("rich")
+    model.set_callbacks(ProgressBar()).fit(clicks.X, clicks.y)
+    assert "FFMClassifier" in capsys.readouterr().out
+
+
+@every_estimator
+@pytest.mark.parametrize("n_features", [100, 2**22])
+def test_the_notebook_repr_builds_nothing_wide(cls, n_features):
+    rows = np.arange(100)
+    X = csr_array(
+        (np.ones(200), np.column_stack([rows % 7, 50 + rows % 5]).ravel(), np.arange(0, 201, 2)),
+        shape=(100, n_features),
+    )
+    y = targets(cls(), small_clicks(100))
+    fields = {} if cls in (FMClassifier, FMRegressor) else {"fields": 2}
+    model = cls(max_iter=2, random_state=0, **fields).fit(X, y)
+    html = model._repr_html_()
+    if parse_version(sklearn.__version__) >= parse_version("1.9"):
+        assert "Number of factors per column" in html  # the tooltip of k
+        assert "intercept_" in html
+        assert ("coef_" in html) == (n_features == 100)
+    assert cls in REGRESSORS or "class_weight" in html
