@@ -38,6 +38,7 @@ from ._training import (
     Schedule,
     check_memory,
     raw_scores,
+    rows_per_batch,
     train,
     train_online,
 )
@@ -74,7 +75,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints = {
         "k": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left"), None],
@@ -146,7 +147,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 data, valid = self._split(data)
             self._grow(data, resume, len(data.used))
             schedule = Schedule(
-                self.max_iter, self.batch_size, self.shuffle, self.tol,
+                self.max_iter, self._batch_size(len(data.used)), self.shuffle, self.tol,
                 self.n_iter_no_change, self._seed,
             )  # fmt: skip
             interrupted = threading.Event()
@@ -171,10 +172,10 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             resume = self.__sklearn_is_fitted__()
             data = self._check_rows(X, y, sample_weight, None if resume else learn)
             data = self._set_up(data, resume)
-            self._grow(data, resume, self.batch_size)
+            self._grow(data, resume, self._online_batch_size)
 
             def train_output(model, sample, output):
-                train_online(model, self._loss, sample, self.batch_size)
+                train_online(model, self._loss, sample, self._online_batch_size)
 
             self._for_each_output(train_output, data)
             if any(model.history.outcome == "diverged" for model in self._models):
@@ -274,11 +275,22 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 start = self._loss.start(target, data.weight[first])
                 models.append(Model(head, self._make_solvers(), start))
         new = self._columns.new_in(data.X, data.used)
-        check_memory(models, len(self._columns) + len(new), self._fields, self.batch_size)
+        check_memory(models, len(self._columns) + len(new))
         self._columns.add(new)
         for model in models:
             model.add_columns(new)
         self._models = models
+
+    def _batch_size(self, n_rows):
+        """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        most = min(1024, max(32, n_rows // 64))
+        return rows_per_batch(most, self._fields.n_fields, self._fields.n_fields * self.k)
+
+    @property
+    def _online_batch_size(self):
+        return 256 if self.batch_size == "auto" else self.batch_size
 
     def _for_each_output(self, do, data):
         """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads."""
@@ -635,7 +647,7 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
         return self._partial_fit(X, y, sample_weight, self._learn_y_online)
 
     def _learn_y_online(self, y, weight, used):
-        self._learn_y(y, weight, used[: self.batch_size])
+        self._learn_y(y, weight, used[: self._online_batch_size])
         self._scale = self._scale or abs(self._mean) or 1.0
 
     def _encode_y(self, y, weight):

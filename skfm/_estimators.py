@@ -55,9 +55,10 @@ _SHARED = {
         Strength of the L2 penalty on factors, per occurrence.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
-    batch_size : int, default=256
+    batch_size : int or "auto", default="auto"
         Rows per step. Gradients are summed over a batch, so that 1 is the classic
-        online algorithm.
+        online algorithm. "auto" is 1/64 of the rows, but from 32 to 1024 and no more
+        than the cache holds; in `partial_fit` it is 256.
     max_iter : int, default=100
         Maximum number of passes over the data.
     shuffle : bool, default=True
@@ -173,7 +174,7 @@ class _FactorizationMachine:
     l1_factors: float = 0.0
     l2_factors: float = 0.02
     init_scale: float = 0.03
-    batch_size: int = 256
+    batch_size: int | str = "auto"
     max_iter: int = 100
     shuffle: bool = True
     tol: float | None = 1e-4

@@ -9,8 +9,8 @@ import numpy as np
 
 from ._solvers import Block
 
-# Floats that a batch may hold while predicting: some 8 MB, so that it stays in cache.
-_BATCH_FLOATS = 1 << 20
+# Floats that the pooled rows of a batch may take: 8 MB of float32, within the cache.
+_BATCH_FLOATS = 1 << 21
 _MAX_ROWS = 1024
 
 
@@ -145,10 +145,15 @@ class Schedule:
     seed: int
 
 
+def rows_per_batch(most, n_fields, width):
+    """Up to `most` rows, as many as can be pooled within the cache."""
+    return max(1, min(most, _BATCH_FLOATS // max(n_fields * width, 1)))
+
+
 def raw_scores(models, batcher, rows):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
-    floats_per_row = batcher.fields.n_fields * models[0].blocks[-1].value.shape[1]
-    size = max(1, min(_MAX_ROWS, _BATCH_FLOATS // max(floats_per_row, 1)))
+    width = models[0].blocks[-1].value.shape[1]
+    size = rows_per_batch(_MAX_ROWS, batcher.fields.n_fields, width)
     scores = np.empty((len(rows), len(models)))
     for start in range(0, len(rows), size):
         batch = batcher(rows[start : start + size])
@@ -244,23 +249,19 @@ def train_online(model, loss, sample, batch_size):
     history.best_pass, history.outcome = history.n_passes, "online"
 
 
-def check_memory(models, n_columns, fields, batch_size):
+def check_memory(models, n_columns):
     """Raise ValueError if the models' tables for `n_columns` columns exceed the memory.
 
-    Counted are the values and solver states of all columns that occur, twice for the
-    copy of the best pass, and what a batch needs.
+    Counted are values and solver states, twice for the copy of the best pass.
     """
     available = _memory_of_machine()
-    width = models[0].blocks[-1].value.shape[1]
-    arrays = sum(
-        len(block.arrays) * block.value.shape[1] for model in models for block in model.blocks
-    )
-    needed = 4 * (2 * n_columns * arrays + 4 * batch_size * fields.n_fields * width)
+    per_column = sum(len(b.arrays) * b.value.shape[1] for model in models for b in model.blocks)
+    needed = 4 * 2 * n_columns * per_column
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
-            f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, with "
-            f"{width} parameters each for {fields.n_fields} field(s). Lower k or batch_size, "
+            f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
+            f"{per_column} numbers with the state of the solver, and a copy of them. Lower k, "
             "merge fields (fields=), or drop rare columns."
         )
 

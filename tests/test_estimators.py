@@ -232,7 +232,7 @@ def test_without_factors_it_is_logistic_regression(solver):
     assert model.factors_.shape == (1, 48, 0)
     best = LogisticRegression(C=1e6, max_iter=1000).fit(clicks.X, clicks.y)
     ours, theirs = (log_loss(clicks.y, m.predict_proba(clicks.X)) for m in (model, best))
-    assert theirs - 1e-6 < ours < theirs + 1e-3
+    assert theirs - 1e-4 < ours < theirs + 1e-3
 
 
 @every_solver

@@ -169,7 +169,7 @@ def test_field_aware_machines_say_how_much_memory_they_miss(monkeypatch):
     before = model.decision_function(clicks.X)
     monkeypatch.setattr(skfm._training, "_memory_of_machine", lambda: 2**30)
     with pytest.raises(ValueError, match=r"needs [\d.]+ GiB, but there are 1.0 GiB.*columns"):
-        model.set_params(k=10**6).fit(clicks.X, clicks.y)
+        model.set_params(k=10**7).fit(clicks.X, clicks.y)
     np.testing.assert_array_equal(model.decision_function(clicks.X), before)
     monkeypatch.setattr(skfm._training, "_memory_of_machine", lambda: None)
     model.set_params(k=2).fit(clicks.X, clicks.y)  # no limit known: try
