@@ -1,5 +1,7 @@
 """From CSR rows to mini-batches. Nothing else in the package reads `indptr`."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
@@ -137,19 +139,52 @@ class Batch:
         The pooling matrix: row ``n * F + a`` holds the entries of sample n in field a.
     squares, pattern : csr_array of shape (B, U)
         X∘X, and X with ones for values. Both are X itself if all its values are 1.
+
+    Matrices are made when first asked for, as are the transposes `X_T`, `squares_T` and
+    `pattern_T`.
     """
 
-    def __init__(self, touched, field, indptr, indices, values, n_fields, binary):
-        self.touched, self.field, self.n_fields = touched, field, n_fields
+    def __init__(self, touched, field_of_slot, indptr, indices, values, n_fields, binary):
+        self.touched, self._field_of_slot, self.n_fields = touched, field_of_slot, n_fields
         self.n_rows, self.binary = (len(indptr) - 1) // n_fields, binary
-        self.P = csr_array((values, indices, indptr), shape=(len(indptr) - 1, len(touched)))
-        self.X = self.P if n_fields == 1 else self._of_rows(values)
-        self.squares = self.X if binary else self._of_rows(values * values)
-        self.pattern = self.X if binary else self._of_rows(np.ones_like(values))
+        self.indptr, self.indices, self.values = indptr, indices, values
+
+    @cached_property
+    def field(self):
+        return self._field_of_slot.take(self.touched)
+
+    @cached_property
+    def P(self):
+        shape = len(self.indptr) - 1, len(self.touched)
+        return csr_array((self.values, self.indices, self.indptr), shape=shape)
+
+    @cached_property
+    def X(self):
+        return self.P if self.n_fields == 1 else self._of_rows(self.values)
+
+    @cached_property
+    def squares(self):
+        return self.X if self.binary else self._of_rows(self.values * self.values)
+
+    @cached_property
+    def pattern(self):
+        return self.X if self.binary else self._of_rows(np.ones_like(self.values))
+
+    @cached_property
+    def X_T(self):
+        return self.X.T
+
+    @cached_property
+    def squares_T(self):
+        return self.X_T if self.binary else self.squares.T
+
+    @cached_property
+    def pattern_T(self):
+        return self.X_T if self.binary else self.pattern.T
 
     def _of_rows(self, values):
         shape = self.n_rows, len(self.touched)
-        return csr_array((values, self.P.indices, self.P.indptr[:: self.n_fields]), shape=shape)
+        return csr_array((values, self.indices, self.indptr[:: self.n_fields]), shape=shape)
 
 
 class Batcher:
@@ -171,7 +206,7 @@ class Batcher:
             values = np.ones(len(slots), self.dtype)
         else:
             values = self.X.data.take(positions).astype(self.dtype)
-        if F > 1 or (slots < 0).any():
+        if F > 1 or slots.min(initial=0) < 0:
             row = np.repeat(np.arange(B), length)
             known = slots >= 0
             slots, values, row = slots[known], values[known], row[known]
@@ -183,8 +218,7 @@ class Batcher:
         indptr = np.zeros(B * F + 1, np.int32)
         np.cumsum(length, out=indptr[1:])
         touched, local = self.engine.distinct(slots, self._stamp)
-        field = self._field_of_slot.take(touched)
-        return Batch(touched, field, indptr, local, values, F, self._binary)
+        return Batch(touched, self._field_of_slot, indptr, local, values, F, self._binary)
 
 
 def _positions(indptr, rows):

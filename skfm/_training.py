@@ -70,7 +70,7 @@ class Model:
         values = [self.blocks[0].value] + [
             block.value.take(batch.touched, axis=0) for block in self.blocks[1:]
         ]
-        values = [value.astype(batch.X.dtype, copy=False) for value in values]
+        values = [value.astype(batch.values.dtype, copy=False) for value in values]
         score = batch.X @ values[1][:, 0] + values[0][0, 0].astype(np.float64)
         memory = None
         if self.head is not None:
@@ -87,13 +87,15 @@ class Model:
             If a gradient is no longer finite. No parameter ever becomes so.
         """
         values, memory = remembered
-        count = batch.pattern.T @ weight
-        grads = [delta.sum(keepdims=True)[:, None], (batch.X.T @ delta)[:, None]]
+        dtype = batch.values.dtype
+        delta, weight = delta.astype(dtype), weight.astype(dtype)
+        count = batch.pattern_T @ weight
+        grads = [delta.sum(keepdims=True)[:, None], (batch.X_T @ delta)[:, None]]
         if self.head is not None:
             grads.append(self.head.backward(engine, batch, values[2], memory, delta))
-        where = [(np.zeros(1, np.intp), np.ones(1))] + [(batch.touched, count)] * 2
+        where = [(np.zeros(1, np.intp), np.ones(1, dtype))] + [(batch.touched, count)] * 2
         for block, value, grad, (rows, n) in zip(self.blocks, values, grads, where, strict=False):
-            block.update(engine, rows, value, grad.astype(value.dtype, copy=False), n)
+            block.update(engine, rows, value, grad, n)
 
     def copy(self, saved=None):
         """Copy all parameters and states, into `saved` if it is given."""

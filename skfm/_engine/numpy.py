@@ -28,10 +28,10 @@ def distinct(slots, stamp):
 
 def pool(batch, V):
     """Sum parameter rows into fields: E = P V, of shape (B·F, width)."""
-    P = batch.P
-    if batch.binary and len(P.indices) == P.shape[0] and np.diff(P.indptr).min() == 1:
-        return V.take(P.indices, axis=0)  # one-hot: nothing to multiply, nothing to sum
-    return P @ V
+    indptr, indices = batch.indptr, batch.indices
+    if batch.binary and len(indices) == len(indptr) - 1 and np.diff(indptr).min() == 1:
+        return V.take(indices, axis=0)  # one-hot: nothing to multiply, nothing to sum
+    return batch.P @ V
 
 
 def interact(batch, V):
@@ -59,18 +59,18 @@ def interact(batch, V):
 
 
 def interact_gradient(batch, V, partners, delta):
-    """Gradient of Σ δ·score in V, of shape (U, F·k); `delta` has shape (B,)."""
+    """Gradient of Σ δ·score in V, of shape (U, F·k); `delta` has shape (B,)
+    and the dtype of V."""
     F = batch.n_fields
-    delta = delta.astype(V.dtype)
-    weight = (batch.squares.T @ delta)[:, None]
+    weight = (batch.squares_T @ delta)[:, None]
     if F == 1:
-        dV = batch.X.T @ (partners * delta[:, None])
+        dV = batch.X_T @ (partners * delta[:, None])
         dV -= weight * V
         return dV
     # Scaling the entries of P takes F·k times fewer products than those of E.
-    per_entry = batch.P.data * np.repeat(delta, np.diff(batch.X.indptr))
-    P = csr_array((per_entry, batch.P.indices, batch.P.indptr), shape=batch.P.shape)
-    dV = P.T @ partners
+    per_entry = batch.values * np.repeat(delta, np.diff(batch.indptr[::F]))
+    scaled = csr_array((per_entry, batch.indices, batch.indptr), shape=(F * batch.n_rows, len(V)))
+    dV = scaled.T @ partners
     own = _own_factors(batch, dV) - weight * _own_factors(batch, V)
     put(_by_field(dV, F), _own_rows(batch), own)
     return dV
@@ -109,7 +109,7 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1, l2):
     `count` how often each row occurred in the batch, weighted. Returns False, and
     changes nothing, if the gradient is too large to be squared.
     """
-    count = count.astype(table.dtype)[:, None]
+    count = count[:, None]
     step = _penalized(grad, values, count, l2)
     if step is None:
         return False
@@ -128,7 +128,7 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1, l2):
 
 def ftrl(table, z, n, rows, values, grad, count, learning_rate, beta, l1, l2):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), as `adagrad` otherwise."""
-    step = _penalized(grad, values, count.astype(table.dtype)[:, None], l2)
+    step = _penalized(grad, values, count[:, None], l2)
     if step is None:
         return False
     total = n.take(rows, axis=0)
