@@ -1,15 +1,14 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
 import copy
-import threading
-import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
-from scipy.sparse import csr_array
+from joblib import effective_n_jobs
+from scipy.sparse import csr_array, issparse
 from scipy.special import log_softmax
 from sklearn.base import (
     BaseEstimator,
@@ -31,6 +30,7 @@ from threadpoolctl import threadpool_limits
 from ._batch import Batcher, Columns, as_csr, check_finite, column_name, without_stored_zeros
 from ._callbacks import CallbackSupportMixin, FitWatch
 from ._engine import numpy as engine
+from ._fields import warn_user
 from ._losses import LogLoss, SquaredLoss
 from ._training import (
     Model,
@@ -51,6 +51,8 @@ _NEGLIGIBLE = 0.01
 
 # From this many columns on, the notebook repr leaves out what has a row for each.
 _WIDE = 10_000
+
+MAX_WEIGHT = 1e30
 
 # Parameters and solver states are float32. These bounds keep their products finite.
 RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
@@ -83,7 +85,11 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
-        "n_jobs": [Integral, None],
+        "n_jobs": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -107,8 +113,9 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Labels of any type (classifiers) or target values (regressors).
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the loss and its penalty; with 0 it is as if the row
-            were absent. None means 1.
+            Weight of each row in the loss and its penalty, about 1 on average: steps are
+            bounded, so that much smaller weights learn slowly. A row of weight 0 is not
+            learned from. None means 1.
         X_val, y_val : like `X` and `y`, default=None
             Rows on which early stopping watches the loss, instead of a part of `X`.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
@@ -140,6 +147,8 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         """
         with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
             resume = self.warm_start and self.__sklearn_is_fitted__()
+            if resume:
+                self._resume_y()
             data = self._check_rows(X, y, sample_weight, None if resume else self._learn_y)
             valid = self._check_validation(X_val, y_val, sample_weight_val)
             data = self._set_up(data, resume)
@@ -150,26 +159,28 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 self.max_iter, self._batch_size(len(data.used)), self.shuffle, self.tol,
                 self.n_iter_no_change, self._seed,
             )  # fmt: skip
-            interrupted = threading.Event()
 
             def train_output(model, sample, output):
-                if interrupted.is_set():
+                if watch.interrupted.is_set():
+                    model.history.outcome = "interrupted"
                     return
                 passes = watch.output(output)
                 watched = valid and self._sample(valid, output)
                 train(model, self._loss, sample, watched, schedule, passes)
                 passes.finish()
                 if model.history.outcome == "interrupted":
-                    interrupted.set()
+                    watch.interrupted.set()
 
             with FitWatch(self, self._n_outputs, data.X, y, sample_weight) as watch:
-                self._for_each_output(train_output, data)
-            self._warn_of_outcome(data)
+                self._for_each_output(train_output, data, watch.interrupted.set)
+        self._warn_of_outcome(data)
         return self
 
     def _partial_fit(self, X, y, sample_weight, learn):
         with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
             resume = self.__sklearn_is_fitted__()
+            if resume:
+                self._resume_y()
             data = self._check_rows(X, y, sample_weight, None if resume else learn)
             data = self._set_up(data, resume)
             self._grow(data, resume, self._online_batch_size)
@@ -178,16 +189,20 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 train_online(model, self._loss, sample, self._online_batch_size)
 
             self._for_each_output(train_output, data)
-            if any(model.history.outcome == "diverged" for model in self._models):
-                self._warn_of_outcome(data)
+        if any(model.history.outcome == "diverged" for model in self._models):
+            self._warn_of_outcome(data)
         return self
 
     # -- input ----------------------------------------------------------------------
 
     def _check_X(self, X, reset=False):
         """Validate X into canonical CSR, stored zeros included."""
+        if issparse(X) and X.format == "csc":
+            X.check_format(full_check=True)  # converting a malformed one would crash
         try:
-            X = validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
+            X = as_csr(
+                validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
+            )
         except ValueError as error:
             if "string" not in str(error):
                 raise
@@ -196,7 +211,6 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 "example with make_pipeline(OneHotEncoder(handle_unknown='ignore'), "
                 f"{type(self).__name__}())."
             ) from error
-        X = as_csr(X)
         check_finite(X, getattr(self, "feature_names_in_", None))
         return X
 
@@ -214,13 +228,17 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         y = self._check_y(y)
         check_consistent_length(X, y)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if weight.min() < 0 or not weight.any():
-            raise ValueError("sample_weight must not be negative, nor all zero.")
-        used = np.flatnonzero(weight)
+        if weight.min() < 0 or not 0 < weight.sum() < MAX_WEIGHT:
+            raise ValueError(
+                "sample_weight must not be negative, nor all zero, nor sum up to "
+                f"{MAX_WEIGHT:.0e} or more."
+            )
         if learn:
-            learn(y, weight, used)
+            learn(y, weight, np.flatnonzero(weight))
         y, weight = self._encode_y(y, weight)
-        return Rows(X, y, weight, used)
+        if not 0 < weight.sum() < MAX_WEIGHT:
+            raise ValueError("class_weight leaves no weight, or too much, on these rows.")
+        return Rows(X, y, weight, np.flatnonzero(weight))
 
     def _check_validation(self, X_val, y_val, sample_weight_val):
         given = [value is not None for value in (X_val, y_val, sample_weight_val)]
@@ -234,7 +252,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
-            return len(data.used) >= _AUTO_ROWS and self._rarest(data) > 1
+            return len(data.used) >= _AUTO_ROWS and self._can_stratify(data)
         return self.early_stopping
 
     def _split(self, data):
@@ -266,19 +284,30 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         """
         first = data.used[:n_first]
         models = self._models if resume else []
-        for output in range(self._n_outputs):
-            head = self._make_head(self._fields.n_fields, (self._seed, output))
+        heads = [
+            self._make_head(self._fields.n_fields, (self._seed, output))
+            for output in range(self._n_outputs)
+        ]
+        for output, head in enumerate(heads):
             if resume:
-                models[output].continue_with(head, self._make_solvers())
+                models[output].check_continues(head, self._make_solvers())
             else:
                 target = self._target(data.y[first], output)
                 start = self._loss.start(target, data.weight[first])
                 models.append(Model(head, self._make_solvers(), start))
         new = self._columns.new_in(data.X, data.used)
-        check_memory(models, len(self._columns) + len(new))
-        self._columns.add(new)
-        for model in models:
-            model.add_columns(new)
+        n_columns, batch_size = len(self._columns), self._batch_size(len(data.used))
+        check_memory(models, n_columns + len(new), self._fields.n_fields, batch_size)
+        # From here on nothing refuses; if memory or patience ends, the columns go again.
+        try:
+            for model, head in zip(models, heads, strict=True):
+                model.continue_with(head, self._make_solvers())
+                model.add_columns(new)
+            self._columns.add(new)
+        except BaseException:
+            for model in models:
+                model.keep_columns(n_columns)
+            raise
         self._models = models
 
     def _batch_size(self, n_rows):
@@ -292,12 +321,27 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     def _online_batch_size(self):
         return 256 if self.batch_size == "auto" else self.batch_size
 
-    def _for_each_output(self, do, data):
+    def _for_each_output(self, do, data, on_interrupt=None):
         """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads."""
-        Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(do)(model, self._sample(data, output), output)
-            for output, model in enumerate(self._models)
-        )
+        tasks = [
+            (model, self._sample(data, output), output) for output, model in enumerate(self._models)
+        ]
+        n_threads = min(effective_n_jobs(self.n_jobs), len(tasks))
+        if n_threads == 1:
+            for task in tasks:
+                do(*task)
+            return
+        # An executor, unlike joblib.Parallel, waits for its threads after Ctrl-C.
+        with ThreadPoolExecutor(n_threads) as pool:
+            futures = [pool.submit(do, *task) for task in tasks]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                if on_interrupt is None:
+                    raise
+                on_interrupt()
+            for future in futures:
+                future.result()
 
     def _sample(self, data, output):
         batcher = Batcher(data.X, self._columns, self._fields, engine)
@@ -307,13 +351,17 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         histories = [model.history for model in self._models]
         outcomes = {history.outcome for history in histories}
         if "diverged" in outcomes:
-            X = data.X
-            largest = X.indices[np.abs(X.data).argmax()]
             message = (
-                "The fit diverged; the best weights seen are kept. Lower learning_rate, or "
-                f"scale the largest column, {self._column_name(largest)}, "
-                f"with values up to {np.abs(X.data).max():.3g}."
+                "The fit diverged; the best weights seen are kept (in partial_fit, those "
+                "before the step that failed). Lower learning_rate or the sample weights"
             )
+            if data.X.nnz:
+                largest = np.abs(data.X.data).argmax()
+                message += (
+                    f", or scale the largest column, {self._column_name(data.X.indices[largest])}, "
+                    f"with values up to {abs(data.X.data[largest]):.3g}"
+                )
+            message += "."
         elif outcomes & {"stopped", "interrupted"}:
             message = (
                 f"Training was stopped after {self.n_iter_} passes; the best weights so far "
@@ -333,7 +381,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             )
         else:
             return
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        warn_user(message, ConvergenceWarning)
 
     def _is_constant(self, data):
         """Whether an output is as good as the same for all rows (of up to 1000)."""
@@ -464,15 +512,15 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         codes = encoder.transform(present)
         factor = np.ones(len(self.classes_))
         factor[codes] = compute_class_weight(self.class_weight, classes=present, y=y[used])
-        self._class_factor = factor
+        self._set_class_factor(factor)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on some more rows, once, in their order.
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
-        slice but the last is a multiple of `batch_size` and `fields` (where there is
-        such a parameter) is given. There is no early stopping: watch a held-out loss.
+        slice but the last is a multiple of `batch_size`, `fields` (where there is such a
+        parameter) is given and no weight is 0. There is no early stopping: watch a held-out loss.
 
         Parameters
         ----------
@@ -517,7 +565,14 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         if len(classes) < 2:
             raise ValueError(f"A classifier needs at least 2 classes, got {classes.tolist()}.")
         self.classes_ = classes
-        self._class_factor = compute_class_weight(self.class_weight, classes=classes, y=classes)
+        self._set_class_factor(compute_class_weight(self.class_weight, classes=classes, y=classes))
+
+    def _set_class_factor(self, factor):
+        if not (factor >= 0).all() or not np.isfinite(factor).all():
+            raise ValueError(
+                f"class_weight must be finite and not negative, got {self.class_weight}."
+            )
+        self._class_factor = factor
 
     def _encode_y(self, y, weight):
         encoder = LabelEncoder()
@@ -525,11 +580,17 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         codes = encoder.transform(y)
         return codes, weight * self._class_factor[codes]
 
+    def _resume_y(self):
+        """Prepare for more rows; see the regressor."""
+
     def _target(self, codes, output):
         return (codes == (1 if self._n_outputs == 1 else output)).astype(np.float64)
 
-    def _rarest(self, data):
-        return np.unique(data.y[data.used], return_counts=True)[1].min()
+    def _can_stratify(self, data):
+        counts = np.unique(data.y[data.used], return_counts=True)[1]
+        n_held_out = int(np.ceil(self.validation_fraction * len(data.used)))
+        room = min(n_held_out, len(data.used) - n_held_out)
+        return not self.shuffle or (counts.min() > 1 and room >= len(counts))
 
     def decision_function(self, X):
         """Compute raw scores.
@@ -621,8 +682,8 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
         """Train on some more rows, once, in their order.
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
-        slice but the last is a multiple of `batch_size` and `fields` (where there is
-        such a parameter) is given. The first `batch_size` rows settle mean and scale of
+        slice but the last is a multiple of `batch_size`, `fields` (where there is such a
+        parameter) is given and no weight is 0. The first `batch_size` rows settle mean and scale of
         y. There is no early stopping: watch a held-out loss.
 
         Parameters
@@ -648,7 +709,7 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
 
     def _learn_y_online(self, y, weight, used):
         self._learn_y(y, weight, used[: self._online_batch_size])
-        self._scale = self._scale or abs(self._mean) or 1.0
+        self._resume_y()
 
     def _encode_y(self, y, weight):
         return (y - self._mean) / (self._scale or 1.0), weight
@@ -656,8 +717,11 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
     def _target(self, y, output):
         return y
 
-    def _rarest(self, data):
-        return len(data.used)
+    def _can_stratify(self, data):
+        return True
+
+    def _resume_y(self):
+        self._scale = self._scale or abs(self._mean) or 1.0
 
     def predict(self, X):
         """Predict target values.

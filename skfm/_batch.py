@@ -21,13 +21,16 @@ def as_csr(X):
         If the index arrays of a sparse `X` are malformed.
     """
     if not issparse(X):
-        return csr_array(X)
+        if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
+            X = X.astype(np.float64)
+        return csr_array(X if X.dtype != np.float16 else X.astype(np.float32))
     # A new container over the same arrays: whatever SciPy notes down about the
     # format is noted there and not on the caller's object.
     X = csr_array((X.data, X.indices, X.indptr), shape=X.shape)
     X.check_format(full_check=True)
     if not X.has_canonical_format:
-        X = X.copy()
+        # Duplicates are summed, which small integers and booleans could not hold.
+        X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()
         X.sum_duplicates()
     return X
 

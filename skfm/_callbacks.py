@@ -1,6 +1,7 @@
 """What hears of each pass: the user, by `verbose`, and scikit-learn's callbacks."""
 
 import copy
+import threading
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -31,6 +32,7 @@ class FitWatch:
 
     def __init__(self, estimator, n_outputs, X, y, sample_weight):
         self.estimator, self.n_outputs = estimator, n_outputs
+        self.interrupted = threading.Event()
         several = n_outputs > 1
         self.root = estimator._init_callback_context(
             max_subtasks=n_outputs if several else estimator.max_iter,
@@ -71,6 +73,8 @@ class PassWatch:
         self.fit, self.context, self.label, self.close = fit, context, label, close
 
     def begin(self):
+        if self.fit.interrupted.is_set():  # on another thread
+            raise KeyboardInterrupt
         self.task = self.context.subcontext(task_name="pass")
         self.task.call_on_fit_task_begin(**self.fit.about, **self.fit.so_far)
 
@@ -79,9 +83,10 @@ class PassWatch:
         estimator = self.fit.estimator
         if estimator.verbose:
             line = f"[{type(estimator).__name__}] pass {history.n_passes}{self.label}: "
-            line += f"training loss {history.loss_curve[-1]:.5f}"
-            if history.validation_scores:
-                line += f", validation loss {-history.validation_scores[-1]:.5f}"
+            losses = estimator._in_units([history.loss_curve[-1], *history.validation_scores[-1:]])
+            line += f"training loss {losses[0]:.5g}"
+            if len(history.validation_scores) == len(history.loss_curve):
+                line += f", validation loss {-losses[1]:.5g}"
             print(line, flush=True)
         return self.task.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)
 

@@ -67,6 +67,7 @@ _SHARED = {
     tol : float or None, default=1e-4
         Stop when the mean loss (on the validation rows, if there are any) has not
         fallen by more than this for `n_iter_no_change` passes. None means never.
+        Regressors apply it to standardized targets.
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
         keep the weights of the best pass. "auto" does if there are 100 rows or more.
@@ -75,7 +76,8 @@ _SHARED = {
     n_iter_no_change : int, default=3
         Number of passes without improvement to wait for before stopping.
     warm_start : bool, default=False
-        Whether `fit` continues from the model of the last call, if there is one.
+        Whether `fit` continues from the model of the last call, if there is one. Seed,
+        fields, class weights and the scale of y stay as they were.
     n_jobs : int or None, default=None
         Number of outputs to fit at the same time where there are several. None means 1.
         The result does not depend on it.
@@ -213,11 +215,8 @@ class _FactorizationMachine:
 
     def _factor_tables(self):
         """Factors of all columns, (n_outputs, n_features, n_fields * k)."""
-        width = self._fields.n_fields * self.k
-        tables = [
-            model.blocks[2].value if self.k else np.empty((len(self._columns), width), np.float32)
-            for model in self._models
-        ]
+        none = np.empty((len(self._columns), 0), np.float32)
+        tables = [model.blocks[2].value if model.head else none for model in self._models]
         # A pair's interaction is a product of two factors: each takes half of the unit.
         return np.stack([self._columns.spread(table) for table in tables]) * self._scale**0.5
 
@@ -248,7 +247,8 @@ class _FieldAwareMachine(_FactorizationMachine):
         ``factors_[o, i, b]`` is what column i meets columns of field b with.
         """
         tables = self._factor_tables()
-        return tables.reshape(*tables.shape[:2], self._fields.n_fields, self.k)
+        k = tables.shape[2] // self._fields.n_fields
+        return tables.reshape(*tables.shape[:2], self._fields.n_fields, k)
 
 
 @_documented

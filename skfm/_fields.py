@@ -1,6 +1,7 @@
 """Which columns belong together: inferring, checking and storing fields."""
 
 import numbers
+import sys
 import warnings
 
 import numpy as np
@@ -86,12 +87,11 @@ def check_fields(fields, X):
     if fields is None:
         found, doubt = infer(X)
         if doubt:
-            warnings.warn(
+            warn_user(
                 f"The fields inferred from X ({found.n_fields}) are a guess: {doubt}. Pass "
                 "fields= (a number of equal-width blocks, or one field id per column) "
                 "to be sure.",
                 UserWarning,
-                stacklevel=5,  # the caller of fit,
             )
         return found
     if isinstance(fields, numbers.Integral) and not isinstance(fields, bool):
@@ -103,7 +103,8 @@ def check_fields(fields, X):
         width = n_features // fields
         return Fields(np.arange(0, n_features, width), np.arange(fields), n_features)
     ids = np.asarray(fields)
-    if ids.shape != (n_features,) or ids.dtype.kind not in "iu" or ids.min() < 0:
+    wrong = ids.shape != (n_features,) or ids.dtype.kind not in "iu"
+    if wrong or ids.min() < 0 or ids.max() >= 2**31:
         raise ValueError(
             "fields must be None, a number of blocks, or an array of shape "
             f"(n_features,) = ({n_features},) with one non-negative integer per column; "
@@ -113,9 +114,19 @@ def check_fields(fields, X):
     return Fields(starts, ids[starts].astype(np.intp), n_features)
 
 
+def warn_user(message, category):
+    """Warn at the line outside of this package and scikit-learn that led here."""
+    level, frame = 1, sys._getframe(1)
+    while frame and frame.f_globals["__name__"].split(".")[0] in ("skfm", "sklearn"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
 def _describe(ids):
     text = f"shape {ids.shape} and dtype {ids.dtype}"
-    return text + (f" with minimum {ids.min()}" if ids.dtype.kind in "iu" and ids.size else "")
+    return text + (
+        f" from {ids.min()} to {ids.max()}" if ids.dtype.kind in "iu" and ids.size else ""
+    )
 
 
 class Fields:

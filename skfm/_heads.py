@@ -24,11 +24,11 @@ class Interactions:
     """
 
     def __init__(self, k, n_fields, scale, key):
-        self.k, self.n_fields, self.scale, self.key = k, n_fields, scale, key
+        self.k, self.width, self.scale, self.key = k, n_fields * k, scale, key
 
     def initial(self, columns):
-        """Initial factors of `columns`, of shape (len(columns), n_fields * k)."""
-        return hashed_normal(self.key, columns, self.n_fields * self.k, self.scale)
+        """Initial factors of `columns`, of shape (len(columns), width)."""
+        return hashed_normal(self.key, columns, self.width, self.scale)
 
     def forward(self, engine, batch, V):
         """Scores of the batch, of shape (B,), and what `backward` needs to remember."""
@@ -46,6 +46,8 @@ def hashed_normal(key, columns, width, scale):
     float32 holds exactly; one multiplication then gives the same bits everywhere. The
     hash is the output function of SplitMix64 (Steele, Lea & Flood 2014).
     """
+    if not len(columns):
+        return np.empty((0, width), np.float32)
     stream = np.zeros(1, np.uint64)
     for part in key:
         stream = _mix(stream + np.uint64((int(part) * _GOLDEN + _GOLDEN) & _MASK))

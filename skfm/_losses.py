@@ -1,4 +1,4 @@
-"""Losses: value, gradient and start in the raw score, and the link to predictions."""
+"""Losses: value and gradient in the raw score, and the best constant to start from."""
 
 import numpy as np
 from scipy.special import expit
@@ -6,8 +6,6 @@ from scipy.special import expit
 
 class LogLoss:
     """Log loss of a label in {0, 1}: log(1 + exp(s)) − y·s."""
-
-    link = staticmethod(expit)
 
     @staticmethod
     def value(y, raw):
@@ -26,10 +24,6 @@ class LogLoss:
 
 class SquaredLoss:
     """Half the squared error: (s − y)² / 2."""
-
-    @staticmethod
-    def link(raw):
-        return raw
 
     @staticmethod
     def value(y, raw):

@@ -17,6 +17,9 @@ class AdaGrad:
     def start(self, value):
         return [np.ones_like(value)]
 
+    def adopt(self, value, total):
+        """Go on with the state that the same solver left under other settings."""
+
     def update(self, engine, arrays, rows, values, grad, count):
         return engine.adagrad(
             *arrays, rows, values, grad, count,
@@ -37,8 +40,14 @@ class FTRL:
         self.learning_rate, self.beta, self.l1, self.l2 = learning_rate, beta, l1, l2
 
     def start(self, value):
-        z = -(value * (self.beta / self.learning_rate) + np.sign(value) * self.l1)
-        return [z, np.zeros_like(value)]
+        state = [np.empty_like(value), np.zeros_like(value)]
+        self.adopt(value, *state)
+        return state
+
+    def adopt(self, value, z, n):
+        """Set z so that the closed form under the present settings gives `value`."""
+        z[:] = -(value * ((self.beta + np.sqrt(n)) / self.learning_rate))
+        z -= np.sign(value) * self.l1
 
     def update(self, engine, arrays, rows, values, grad, count):
         return engine.ftrl(
@@ -68,13 +77,20 @@ class Block:
         end = self.n_rows + len(values)
         if end > len(self.arrays[0]):
             # The first rows get exact room, as most models never grow again.
-            capacity = max(end, 2 * self.n_rows)
-            for i, old in enumerate(self.arrays):
-                self.arrays[i] = np.empty((capacity, *values.shape[1:]), values.dtype)
-                self.arrays[i][: self.n_rows] = old[: self.n_rows]
+            shape = max(end, 2 * self.n_rows), values.shape[1]
+            larger = [np.empty(shape, values.dtype) for _ in self.arrays]
+            for new, old in zip(larger, self.arrays, strict=True):
+                new[: self.n_rows] = old[: self.n_rows]
+            self.arrays = larger
         for array, rows in zip(self.arrays, [values, *self.solver.start(values)], strict=True):
             array[self.n_rows : end] = rows
         self.n_rows = end
+
+    def change_solver(self, solver):
+        """Go on with the same solver under other settings."""
+        if vars(solver) != vars(self.solver):
+            solver.adopt(*(array[: self.n_rows] for array in self.arrays))
+        self.solver = solver
 
     def update(self, engine, rows, values, grad, count):
         """Take one step on `rows`, whose values are `values`."""

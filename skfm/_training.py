@@ -43,21 +43,33 @@ class Model:
     def linear(self):
         return self.blocks[1].value[:, 0]
 
-    def continue_with(self, head, solvers):
-        """Take on new settings, as long as parameters and states keep their shape."""
-        was = [type(block.solver) for block in self.blocks]
-        width = self.blocks[-1].value.shape[1]
-        if (
-            was != [type(solver) for solver in solvers[: len(was)]]
-            or (head is None) != (self.head is None)
-            or (head is not None and len(head.initial(np.zeros(1, np.intp))[0]) != width)
-        ):
+    @property
+    def width(self):
+        """Parameters of a column in the head."""
+        return self.head.width if self.head else 0
+
+    def check_continues(self, head, solvers):
+        """Raise ValueError if the parameters or states would not fit other settings."""
+        same = all(
+            type(block.solver) is type(solver)
+            for block, solver in zip(self.blocks, solvers, strict=False)
+        )
+        if not same or self.width != (head.width if head else 0):
             raise ValueError(
-                "k and solver cannot change where training continues: a fit without "
+                "k and solver cannot change where training continues; fit without "
                 "warm_start begins anew."
             )
+
+    def continue_with(self, head, solvers):
+        """Take on new settings that `check_continues` has let pass."""
+        self.head = head
         for block, solver in zip(self.blocks, solvers, strict=False):
-            block.solver = solver
+            block.change_solver(solver)
+
+    def keep_columns(self, n):
+        """Drop the rows of all but the first n columns."""
+        for block in self.blocks[1:]:
+            block.n_rows = n
 
     def add_columns(self, columns):
         """Give rows to new columns, numbered as in the matrix."""
@@ -154,8 +166,7 @@ def rows_per_batch(most, n_fields, width):
 
 def raw_scores(models, batcher, rows):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
-    width = models[0].blocks[-1].value.shape[1]
-    size = rows_per_batch(_MAX_ROWS, batcher.fields.n_fields, width)
+    size = rows_per_batch(_MAX_ROWS, batcher.fields.n_fields, models[0].width)
     scores = np.empty((len(rows), len(models)))
     for start in range(0, len(rows), size):
         batch = batcher(rows[start : start + size])
@@ -238,6 +249,7 @@ def train(model, loss, sample, valid, schedule, watch):
         history.best_pass = history.n_passes
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def train_online(model, loss, sample, batch_size):
     """Train a model on the sample once, in order."""
     history = model.history
@@ -251,20 +263,26 @@ def train_online(model, loss, sample, batch_size):
     history.best_pass, history.outcome = history.n_passes, "online"
 
 
-def check_memory(models, n_columns):
-    """Raise ValueError if the models' tables for `n_columns` columns exceed the memory.
+def check_memory(models, n_columns, n_fields, batch_size):
+    """Raise ValueError if models with `n_columns` columns need more memory than there is.
 
-    Counted are values and solver states, twice for the copy of the best pass.
+    Counted are values and solver states, twice for the copy of the best pass, and what
+    a batch is pooled into.
     """
     available = _memory_of_machine()
-    per_column = sum(len(b.arrays) * b.value.shape[1] for model in models for b in model.blocks)
-    needed = 4 * 2 * n_columns * per_column
+    per_column = sum(
+        (1 + block.solver.n_states) * block.value.shape[1]
+        for model in models
+        for block in model.blocks[1:]
+    )
+    floats = 2 * n_columns * per_column + 3 * batch_size * n_fields * models[0].width
+    needed = 4 * floats
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
             f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
-            f"{per_column} numbers with the state of the solver, and a copy of them. Lower k, "
-            "merge fields (fields=), or drop rare columns."
+            f"{per_column} numbers with the state of the solver. Lower k or batch_size, merge "
+            "fields (fields=), or drop rare columns."
         )
 
 

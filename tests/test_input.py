@@ -1,5 +1,7 @@
 """Bad input gets a clear error; a fit that goes wrong ends finite and says so."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -256,3 +258,95 @@ def test_shapes_at_the_edge(cls):
         cls().fit(np.empty((3, 0)), y)
     with pytest.raises(ValueError, match=r"y is None"):
         cls().fit(np.eye(3), None)
+
+
+@every_classifier
+@pytest.mark.parametrize("bad", [-1, np.nan, np.inf, 0])
+def test_bad_class_weights(cls, bad):
+    clicks = small_clicks(60)
+    for early_stopping in (True, False):
+        model = cls(class_weight={0: bad, 1: bad}, early_stopping=early_stopping)
+        with pytest.raises(ValueError, match="class_weight"):
+            model.fit(clicks.X, clicks.y)
+
+
+def test_weights_too_large_to_sum(fitted):
+    model, X, y = fitted
+    with pytest.raises(ValueError, match="sample_weight"):
+        model.fit(X, y, np.full(60, 1e308))
+    with pytest.warns(ConvergenceWarning, match="sample weights"):
+        type(model)().fit(X * 0, y, np.full(60, 1e26))
+
+
+def test_more_classes_than_validation_rows():
+    clicks = small_clicks(100)
+    model = FMClassifier(max_iter=1, random_state=0).fit(clicks.X, np.arange(100) % 20)
+    assert model.validation_scores_ == [[]] * 20
+
+
+@pytest.mark.parametrize("X", [pd.Series(list("ab") * 30, dtype="category").to_frame("site")])
+def test_categories_point_to_an_encoder(X):
+    with pytest.raises(ValueError, match="OneHotEncoder"):
+        FMClassifier().fit(X, np.arange(60) % 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.int8, np.uint64, bool, object])
+def test_dense_types(dtype):
+    X = np.eye(6)[np.arange(60) % 6]
+    expected = FMClassifier(max_iter=2, random_state=0).fit(X, np.arange(60) % 2)
+    model = FMClassifier(max_iter=2, random_state=0).fit(X.astype(dtype), np.arange(60) % 2)
+    np.testing.assert_array_equal(model.decision_function(X), expected.decision_function(X))
+
+
+def test_duplicates_of_small_integers_do_not_overflow():
+    twice = csr_array((np.full(4, 100, np.int8), [0, 0, 1, 1], [0, 2, 4]), shape=(2, 2))
+    model = FMRegressor(max_iter=2, random_state=0).fit(np.eye(2) * 200, [0.0, 1.0])
+    np.testing.assert_array_equal(model.predict(twice), model.predict(np.eye(2) * 200))
+
+
+def test_malformed_csc_does_not_crash(fitted):
+    model, X, y = fitted
+    bad = X.tocsc()
+    bad.indices[5] = 10**8
+    with pytest.raises(ValueError, match=r"index|indices"):
+        model.fit(bad, y)
+
+
+@pytest.mark.parametrize("fields", [[0, 1, 2, 3, 4, 2_000_000_000], [0, 1, 2, 3, 4, 2**63 + 1]])
+def test_huge_field_ids_are_refused(fields):
+    with pytest.raises(ValueError, match=r"GiB|fields must be"):
+        FFMClassifier(fields=np.array(fields, dtype=np.uint64)).fit(np.eye(6), [0, 1] * 3)
+
+
+def test_a_batch_too_large_for_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(skfm._training, "_memory_of_machine", lambda: 2**30)
+    X = np.eye(800)[:300]
+    with pytest.raises(ValueError, match="batch_size"):
+        FFMClassifier(fields=800, batch_size=300).fit(X, np.arange(300) % 2)
+
+
+def test_a_warning_made_an_error_keeps_the_fit():
+    clicks = small_clicks(60)
+    model = FMClassifier(max_iter=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning):
+            model.fit(clicks.X, clicks.y)
+    assert model.n_iter_ == 2
+
+
+def test_warnings_point_to_the_caller():
+    clicks = small_clicks(60)
+    with pytest.warns(ConvergenceWarning) as record:
+        FMClassifier(max_iter=1).fit(clicks.X, clicks.y)
+    assert record[0].filename == __file__
+
+
+def test_attributes_are_those_of_the_fit():
+    clicks = small_clicks(60)
+    for k in (0, 4):
+        for cls in (FMClassifier, FFMClassifier):
+            model = cls(k, max_iter=1).fit(clicks.X, clicks.y)
+            shape = model.factors_.shape
+            for other in (0, 2, 8):
+                assert model.set_params(k=other).factors_.shape == shape

@@ -1,5 +1,8 @@
 """Training that goes on: partial_fit, warm_start, callbacks, several outputs."""
 
+import signal
+import threading
+
 import joblib
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.fixes import parse_version
 
 from skfm import FFMClassifier, FMClassifier, FMRegressor
+from skfm._solvers import Block
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, SOLVERS, scores, small_clicks, targets
 
@@ -156,6 +160,65 @@ def test_a_diverging_slice_leaves_a_finite_model(cls):
     with pytest.warns(ConvergenceWarning, match="diverged"):
         model.partial_fit(clicks.X * 1e30, y)
     np.testing.assert_array_equal(scores(model, clicks.X), before)
+
+
+@every_estimator
+def test_running_out_of_memory_while_columns_join_changes_nothing(cls, monkeypatch):
+    clicks = small_clicks(100)
+    y = targets(cls(), clicks)
+    narrow = csr_array(clicks.X.toarray() * (np.arange(48) % 3 > 0))
+    model = cls(**params_for(cls, clicks)).partial_fit(narrow, y, **first_call(cls))
+    before = scores(model, clicks.X)
+    append, calls = Block.append, []
+
+    def failing(block, values):
+        calls.append(block)
+        if len(calls) == 2:
+            raise MemoryError
+        append(block, values)
+
+    monkeypatch.setattr(Block, "append", failing)
+    with pytest.raises(MemoryError):
+        model.partial_fit(clicks.X, y)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
+    model.partial_fit(clicks.X, y)  # and it can go on
+    assert model.factors_[:, ::3].any()
+
+
+def test_a_regressor_of_constant_targets_goes_on_learning():
+    clicks = small_clicks(300)
+    model = FMRegressor(warm_start=True, random_state=0).fit(clicks.X, np.full(300, 5.0))
+    np.testing.assert_array_equal(model.predict(clicks.X), 5.0)
+    y = 5 + np.log(clicks.proba / (1 - clicks.proba))
+    model.set_params(max_iter=200, early_stopping=False).fit(clicks.X, y)
+    assert model.score(clicks.X, y) > 0.5
+
+
+def test_ftrl_keeps_its_weights_when_its_settings_change():
+    clicks = small_clicks(100)
+    model = FMClassifier(solver="ftrl", l1_linear=0.1, random_state=0)
+    model.partial_fit(clicks.X, clicks.y, classes=[0, 1])
+    before = model.coef_
+    model.set_params(learning_rate=1e-6, l1_linear=0.3).partial_fit(clicks.X, clicks.y)
+    np.testing.assert_allclose(model.coef_, before, atol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_ctrl_c_ends_all_outputs_and_threads(n_jobs):
+    clicks, y = three_classes()
+    model = FMClassifier(max_iter=10**6, tol=None, n_jobs=n_jobs, random_state=0)
+    main = threading.get_ident()
+    timer = threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT))
+    before = threading.active_count()
+    timer.start()
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
+        model.fit(clicks.X, y)
+    timer.join()
+    assert threading.active_count() == before
+    assert {m.history.outcome for m in model._models} == {"interrupted"}
+    assert np.isfinite(model.predict_proba(clicks.X)).all()
 
 
 def three_classes():
