@@ -148,7 +148,10 @@ def main():
 
     warnings.simplefilter("ignore")
     n_test = args.rows // 5
-    clicks = make_clicks(args.rows + n_test, n_fields=39, n_categories=1282, random_state=0)
+    # A steep power law, so that there is something to learn from this many rows.
+    clicks = make_clicks(
+        args.rows + n_test, n_fields=39, n_categories=1282, exponent=1.5, random_state=0
+    )
     X, y = csr_matrix(clicks.X), clicks.y
     data = X[:-n_test], y[:-n_test], X[-n_test:], y[-n_test:], clicks.fields.astype(np.int32)
     print(f"modern-fm {modern_fm.__version__}, numpy {np.__version__}, one thread,")
@@ -157,6 +160,7 @@ def main():
         ours, theirs = skfm.FMClassifier, modern_fm.FMClassifier
         contestants = {
             "skfm": Ours(ours, 8),
+            "skfm, batch 512": Ours(ours, 8, batch_size=512),
             "skfm, batch 256": Ours(ours, 8, batch_size=256),
             "modern-fm (batch 1)": Modern(theirs, 8),
             "modern-fm, batch 256": Modern(theirs, 8, batch_size=256),
