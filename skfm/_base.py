@@ -177,6 +177,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _partial_fit(self, X, y, sample_weight, learn):
+        self._validate_params()  # scikit-learn does so in the first call only
         with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
             resume = self.__sklearn_is_fitted__()
             if resume:

@@ -125,6 +125,9 @@ def test_settings_can_change_between_calls_but_not_shapes(cls):
             model.partial_fit(clicks.X, y)
         model.set_params(k=8, solver="adagrad")
         np.testing.assert_array_equal(scores(model, clicks.X), before)
+    with pytest.raises(ValueError, match="'l1_linear' parameter"):
+        model.set_params(l1_linear=np.inf).partial_fit(clicks.X, y)
+    model.set_params(l1_linear=0.0)
     model.set_params(learning_rate=1e-10).partial_fit(clicks.X, y)
     np.testing.assert_allclose(scores(model, clicks.X), before, rtol=1e-5)
 
