@@ -27,7 +27,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ._batch import Batcher, Columns, as_csr, check_finite, column_name, without_stored_zeros
+from ._batch import (
+    Batcher,
+    Columns,
+    as_csr,
+    check_finite,
+    check_indices,
+    column_name,
+    without_stored_zeros,
+)
 from ._callbacks import CallbackSupportMixin, FitWatch
 from ._engine import numpy as engine
 from ._fields import warn_user
@@ -199,7 +207,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     def _check_X(self, X, reset=False):
         """Validate X into canonical CSR, stored zeros included."""
         if issparse(X) and X.format == "csc":
-            X.check_format(full_check=True)  # converting a malformed one would crash
+            check_indices(X)  # converting a malformed one would crash
         try:
             X = as_csr(
                 validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)

@@ -26,13 +26,21 @@ def as_csr(X):
         return csr_array(X if X.dtype != np.float16 else X.astype(np.float32))
     # A new container over the same arrays: whatever SciPy notes down about the
     # format is noted there and not on the caller's object.
+    check_indices(X)
     X = csr_array((X.data, X.indices, X.indptr), shape=X.shape)
-    X.check_format(full_check=True)
     if not X.has_canonical_format:
         # Duplicates are summed, which small integers and booleans could not hold.
         X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()
         X.sum_duplicates()
     return X
+
+
+def check_indices(X):
+    """Raise ValueError if the index arrays of a CSR or CSC matrix are malformed."""
+    # SciPy's check looks no further where the last pointer says that there is nothing.
+    if np.any(np.diff(X.indptr) < 0):
+        raise ValueError("The index pointer (indptr) of X must not decrease.")
+    X.check_format(full_check=True)
 
 
 def without_stored_zeros(X):

@@ -159,7 +159,9 @@ def test_malformed_sparse_input(fitted):
     negative.indices[3] = -1
     falling = X.copy()
     falling.indptr[3] = falling.indptr[-1]
-    for bad in (outside, negative, falling):
+    emptied = X.copy()
+    emptied.indptr[-1] = 0
+    for bad in (outside, negative, falling, emptied):
         for call in (lambda bad=bad: model.fit(bad, y), lambda bad=bad: model.predict(bad)):
             with pytest.raises(ValueError, match=r"index|indices|indptr"):
                 call()
