@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy.sparse import csr_array, issparse
 from scipy.special import log_softmax
 from sklearn.base import (
@@ -25,7 +24,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from ._batch import (
     Batcher,
@@ -40,6 +38,7 @@ from ._callbacks import CallbackSupportMixin, FitWatch
 from ._engine import numpy as engine
 from ._fields import warn_user
 from ._losses import LogLoss, SquaredLoss
+from ._threads import n_threads, one_blas_thread
 from ._training import (
     Model,
     Sample,
@@ -79,8 +78,8 @@ class Rows(NamedTuple):
 class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     """What all estimators share.
 
-    A model says what it is in `_make_solvers`, `_make_head` and `_make_fields`. One of
-    the two mixins below says what its targets are.
+    A model says what it is in `_make_fields`, `_make_crosses`, `_make_head`,
+    `_make_solvers` and `_sizes`. One of the two mixins below says what its targets are.
     """
 
     _parameter_constraints = {
@@ -153,7 +152,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         `max_iter` more passes: parameters, solver states, seed, fields and the classes or
         the scale of y stay, new columns join.
         """
-        with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
+        with self._unchanged_if_it_fails(), one_blas_thread:
             resume = self.warm_start and self.__sklearn_is_fitted__()
             if resume:
                 self._resume_y()
@@ -162,11 +161,11 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             data = self._set_up(data, resume)
             if valid is None and self._can_split(data):
                 data, valid = self._split(data)
-            self._grow(data, resume, len(data.used))
+            batch_size = self._batch_size(len(data.used))
+            self._grow(data, resume, len(data.used), batch_size)
             schedule = Schedule(
-                self.max_iter, self._batch_size(len(data.used)), self.shuffle, self.tol,
-                self.n_iter_no_change, self._seed,
-            )  # fmt: skip
+                self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, self._seed
+            )
 
             def train_output(model, sample, output):
                 if watch.interrupted.is_set():
@@ -186,13 +185,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     def _partial_fit(self, X, y, sample_weight, learn):
         self._validate_params()  # scikit-learn does so in the first call only
-        with self._unchanged_if_it_fails(), threadpool_limits(1, user_api="blas"):
+        with self._unchanged_if_it_fails(), one_blas_thread:
             resume = self.__sklearn_is_fitted__()
             if resume:
                 self._resume_y()
             data = self._check_rows(X, y, sample_weight, None if resume else learn)
             data = self._set_up(data, resume)
-            self._grow(data, resume, self._online_batch_size)
+            self._grow(data, resume, self._online_batch_size, self._online_batch_size)
 
             def train_output(model, sample, output):
                 train_online(model, self._loss, sample, self._online_batch_size)
@@ -283,20 +282,23 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         if not resume:
             self._seed = check_random_state(self.random_state).randint(2**31 - 1)
             self._fields = self._make_fields(data.X)
-            self._columns = Columns(data.X.shape[1])
+            self._columns = Columns(data.X.shape[1], self._fields)
+        self._crosses = self._make_crosses()
         return data._replace(X=without_stored_zeros(data.X))
 
-    def _grow(self, data, resume, n_first):
+    def _grow(self, data, resume, n_first, batch_size):
         """Make the models, or take over changed settings, and add the data's columns.
 
         The intercepts of new models fit the first `n_first` rows.
         """
+        heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
+        new = self._columns.new_in(data.X, data.used)
+        n_columns = len(self._columns)
+        per_column, others = (size * self._n_outputs for size in self._sizes())
+        pooled = min(batch_size, len(data.used)) * heads[0].per_row
+        check_memory(n_columns + len(new), per_column, others, pooled)
         first = data.used[:n_first]
         models = self._models if resume else []
-        heads = [
-            self._make_head(self._fields.n_fields, (self._seed, output))
-            for output in range(self._n_outputs)
-        ]
         for output, head in enumerate(heads):
             if resume:
                 models[output].check_continues(head, self._make_solvers())
@@ -304,9 +306,6 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 target = self._target(data.y[first], output)
                 start = self._loss.start(target, data.weight[first])
                 models.append(Model(head, self._make_solvers(), start))
-        new = self._columns.new_in(data.X, data.used)
-        n_columns, batch_size = len(self._columns), self._batch_size(len(data.used))
-        check_memory(models, n_columns + len(new), self._fields.n_fields, batch_size)
         # From here on nothing refuses; if memory or patience ends, the columns go again.
         try:
             for model, head in zip(models, heads, strict=True):
@@ -323,8 +322,8 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
-        most = min(1024, max(32, n_rows // 64))
-        return rows_per_batch(most, self._fields.n_fields, self._fields.n_fields * self.k)
+        most = min(512, max(32, n_rows // 64))
+        return rows_per_batch(most, self._make_head((0, 0)).per_row)
 
     @property
     def _online_batch_size(self):
@@ -335,13 +334,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         tasks = [
             (model, self._sample(data, output), output) for output, model in enumerate(self._models)
         ]
-        n_threads = min(effective_n_jobs(self.n_jobs), len(tasks))
-        if n_threads == 1:
+        n_workers = min(n_threads(self.n_jobs), len(tasks))
+        if n_workers == 1:
             for task in tasks:
                 do(*task)
             return
         # An executor, unlike joblib.Parallel, waits for its threads after Ctrl-C.
-        with ThreadPoolExecutor(n_threads) as pool:
+        with ThreadPoolExecutor(n_workers) as pool:
             futures = [pool.submit(do, *task) for task in tasks]
             try:
                 wait(futures)
@@ -353,7 +352,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 future.result()
 
     def _sample(self, data, output):
-        batcher = Batcher(data.X, self._columns, self._fields, engine)
+        batcher = Batcher(data.X, self._columns, self._crosses, engine)
         return Sample(batcher, data.used, self._target(data.y, output), data.weight)
 
     def _warn_of_outcome(self, data):
@@ -420,13 +419,20 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     @contextmanager
     def _unchanged_if_it_fails(self):
-        """Give back the attributes from before if the body raises."""
+        """Give back the attributes from before if the body raises.
+
+        Input is refused before any training, and a first fit trains models of its own.
+        Where training goes on, the steps made before something else raises remain.
+        """
         before = self.__dict__.copy()
         try:
             yield
         except BaseException:
             self.__dict__ = before
             raise
+
+    def _make_crosses(self):
+        """Which fields the model crosses, None if it does not."""
 
     def _column_name(self, column):
         return column_name(column, getattr(self, "feature_names_in_", None))
@@ -438,7 +444,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
         From float32 parameters no float64 score can overflow, however far a fit went.
         """
-        batcher = Batcher(X, self._columns, self._fields, engine, np.float64)
+        batcher = Batcher(X, self._columns, self._crosses, engine, np.float64)
         return raw_scores(self._models, batcher, np.arange(X.shape[0]) if rows is None else rows)
 
     def _predict_raw(self, X):
@@ -474,7 +480,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     @property
     def coef_(self):
         """Linear weights, of shape (n_outputs, n_features); built on request."""
-        linear = [self._columns.spread(model.linear) for model in self._models]
+        linear = [self._columns.spread(model.blocks[1].value[:, 0]) for model in self._models]
         return np.stack(linear) * self._scale
 
     @property
@@ -529,7 +535,8 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a
-        parameter) is given and no weight is 0. There is no early stopping: watch a held-out loss.
+        parameter) is given and no weight is 0. There is no early stopping: watch a
+        held-out loss.
 
         Parameters
         ----------
@@ -692,8 +699,8 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a
-        parameter) is given and no weight is 0. The first `batch_size` rows settle mean and scale of
-        y. There is no early stopping: watch a held-out loss.
+        parameter) is given and no weight is 0. The first `batch_size` rows settle mean
+        and scale of y. There is no early stopping: watch a held-out loss.
 
         Parameters
         ----------

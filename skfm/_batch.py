@@ -1,4 +1,4 @@
-"""From CSR rows to mini-batches. Nothing else in the package reads `indptr`."""
+"""From CSR rows to mini-batches. Nothing else in the package knows the user's matrix."""
 
 from functools import cached_property
 
@@ -93,10 +93,12 @@ class Columns:
     """The columns seen in training, each with a row (slot) of the parameter tables.
 
     Tables have rows only for columns that occur, so that a matrix of 2²⁴ hashed columns
-    costs four bytes per column and parameters only for what it contains.
+    costs four bytes per column and parameters only for what it contains. `field` is the
+    field of each of them.
     """
 
-    def __init__(self, n_features):
+    def __init__(self, n_features, fields):
+        self.fields, self.field = fields, np.empty(0, np.int32)
         self.seen = np.empty(0, np.intp)
         self._slot_of = np.full(n_features, -1, np.int32)
 
@@ -115,10 +117,12 @@ class Columns:
         """Give slots to new columns."""
         self._slot_of[columns] = np.arange(len(self), len(self) + len(columns))
         self.seen = np.concatenate([self.seen, columns])
+        self.field = np.concatenate([self.field, self.fields.of(columns)])
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""
-        return self._slot_of.take(columns)
+        # As intp, which NumPy would otherwise convert to again with each use.
+        return self._slot_of.take(columns).astype(np.intp)
 
     def spread(self, table):
         """Lay out table rows over all columns, with zeros where none was seen."""
@@ -127,12 +131,11 @@ class Columns:
         return full
 
     def __getstate__(self):
-        return {"n_features": len(self._slot_of), "seen": self.seen}
+        return {"n_features": len(self._slot_of), "fields": self.fields, "seen": self.seen}
 
     def __setstate__(self, state):
-        self.__init__(state["n_features"])
-        self.seen = state["seen"]
-        self._slot_of[self.seen] = np.arange(len(self.seen), dtype=np.int32)
+        self.__init__(state["n_features"], state["fields"])
+        self.add(state["seen"])
 
 
 class Batch:
@@ -150,19 +153,37 @@ class Batch:
         The pooling matrix: row ``n * F + a`` holds the entries of sample n in field a.
     squares, pattern : csr_array of shape (B, U)
         X∘X, and X with ones for values. Both are X itself if all its values are 1.
+    crosses : Batch
+        The crosses of the rows, over the distinct buckets that occur.
 
-    Matrices are made when first asked for, as are the transposes `X_T`, `squares_T` and
-    `pattern_T`.
+    Matrices are made when first asked for, as are the transposes `X_T`, `P_T`,
+    `squares_T` and `pattern_T`.
     """
 
-    def __init__(self, touched, field_of_slot, indptr, indices, values, n_fields, binary):
-        self.touched, self._field_of_slot, self.n_fields = touched, field_of_slot, n_fields
-        self.n_rows, self.binary = (len(indptr) - 1) // n_fields, binary
+    def __init__(self, batcher, touched, indptr, indices, values, n_fields):
+        self.touched, self.n_fields, self._batcher = touched, n_fields, batcher
+        self.n_rows, self.binary = (len(indptr) - 1) // n_fields, batcher.binary
         self.indptr, self.indices, self.values = indptr, indices, values
 
     @cached_property
     def field(self):
-        return self._field_of_slot.take(self.touched)
+        return self._batcher.columns.field.take(self.touched)
+
+    @cached_property
+    def crosses(self):
+        return self._batcher.crosses_of(self)
+
+    def rows(self, table):
+        """Rows that take part of a table of "columns" or "crosses"; None for "all"."""
+        if table == "all":
+            return None
+        return (self.crosses if table == "crosses" else self).touched
+
+    def count(self, table, weight):
+        """How often each of these rows occurs, weighted."""
+        if table == "all":
+            return weight.sum(keepdims=True)
+        return (self.crosses if table == "crosses" else self).pattern_T @ weight
 
     @cached_property
     def P(self):
@@ -186,6 +207,10 @@ class Batch:
         return self.X.T
 
     @cached_property
+    def P_T(self):
+        return self.P.T
+
+    @cached_property
     def squares_T(self):
         return self.X_T if self.binary else self.squares.T
 
@@ -201,27 +226,26 @@ class Batch:
 class Batcher:
     """Cuts batches out of a CSR matrix, ignoring columns that have no slot."""
 
-    def __init__(self, X, columns, fields, engine, dtype=np.float32):
-        self.X, self.columns, self.fields = X, columns, fields
+    def __init__(self, X, columns, crosses, engine, dtype=np.float32):
+        self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
         self.engine, self.dtype = engine, dtype
-        self._binary = bool((X.data == 1).all())
-        self._stamp = np.empty(len(columns), np.int32)
-        self._field_of_slot = fields.of(columns.seen)
+        self.binary = bool((X.data == 1).all())
+        length = entries_per_row(X)
+        self._length = length[0] if len(length) and (length == length[0]).all() else None
+        self._stamp = np.empty(max(len(columns), crosses.n_buckets if crosses else 0), np.int32)
 
     def __call__(self, rows):
         """Return the batch of the rows numbered `rows`."""
         B, F = len(rows), self.fields.n_fields
-        positions, length = _positions(self.X.indptr, rows)
-        slots = self.columns.slots(self.X.indices.take(positions))
-        if self._binary:
-            values = np.ones(len(slots), self.dtype)
-        else:
-            values = self.X.data.take(positions).astype(self.dtype)
-        if F > 1 or slots.min(initial=0) < 0:
+        columns, values, length = self._entries(rows)
+        slots = self.columns.slots(columns)
+        unknown = slots.min(initial=0) < 0
+        if F > 1 or unknown:
             row = np.repeat(np.arange(B), length)
-            known = slots >= 0
-            slots, values, row = slots[known], values[known], row[known]
-            group = row * F + self._field_of_slot.take(slots)
+            if unknown:
+                known = slots >= 0
+                slots, values, row = slots[known], values[known], row[known]
+            group = row * F + self.columns.field.take(slots)
             if not self.fields.ascending:
                 order = np.argsort(group, kind="stable")
                 slots, values, group = slots[order], values[order], group[order]
@@ -229,14 +253,34 @@ class Batcher:
         indptr = np.zeros(B * F + 1, np.int32)
         np.cumsum(length, out=indptr[1:])
         touched, local = self.engine.distinct(slots, self._stamp)
-        return Batch(touched, self._field_of_slot, indptr, local, values, F, self._binary)
+        return Batch(self, touched, indptr, local, values, F)
+
+    def crosses_of(self, batch):
+        """The batch of the crosses of a batch."""
+        columns = self.columns.seen.take(batch.touched).take(batch.indices)
+        indptr, buckets, values = self.crosses(batch.indptr, columns, batch.values)
+        touched, local = self.engine.distinct(buckets, self._stamp)
+        return Batch(self, touched, indptr, local, values, 1)
+
+    def _entries(self, rows):
+        """Columns and values of the entries of `rows`, one after the other, and their number
+        in each row."""
+        X = self.X
+        if self._length is not None:  # copying whole rows is faster
+            length = np.full(len(rows), self._length)
+            columns, data = (
+                array[: X.nnz].reshape(X.shape[0], self._length).take(rows, axis=0).ravel()
+                for array in (X.indices, X.data)
+            )
+        else:
+            positions, length = _positions(X.indptr, rows)
+            columns, data = X.indices.take(positions), X.data.take(positions)
+        return columns, data.astype(self.dtype, copy=False), length
 
 
 def _positions(indptr, rows):
     """Where the entries of `rows` are stored, and how many each row has."""
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start
-    if length.min() == length.max():
-        return (start[:, None] + np.arange(length[0])).ravel(), length
     end = np.cumsum(length)
     return np.repeat(start - end + length, length) + np.arange(end[-1]), length

@@ -2,15 +2,18 @@
 
 from dataclasses import KW_ONLY, dataclass
 from inspect import cleandoc
+from itertools import pairwise, product
+from numbers import Integral, Real
 from textwrap import indent
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ._base import PENALTY, RATE, FactorizationBase, FactorizationClassifier, FactorizationRegressor
+from ._crosses import check_crosses
 from ._fields import Fields, check_fields
-from ._heads import Interactions
-from ._solvers import FTRL, AdaGrad
+from ._heads import ACTIVATIONS, Interactions, WideDeep
+from ._solvers import SOLVERS
 
 _SHARED = {
     "fm_score": """
@@ -26,6 +29,13 @@ _SHARED = {
     "squared": """
         Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized
         R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
+    """,
+    "wide_deep_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_c u_{h(c)} x_c + net(E(x)),   E_a(x) = Σ_{i in field a} v_i x_i
+    """,
+    "wide_deep_penalty": """
+    R(x) = ½ wide_l2 (Σ_{i: x_i ≠ 0} w_i² + Σ_{c: x_c ≠ 0} u_{h(c)}²)
+           + ½ deep_l2 Σ_{i: x_i ≠ 0} ‖v_i‖² + ½ layers_l2 Σ_l ‖W_l‖²
     """,
     "penalty": """
     plus the L1 penalties, where c_n are the sample weights. A parameter thus pays its L2
@@ -55,9 +65,53 @@ _SHARED = {
         Strength of the L2 penalty on factors, per occurrence.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
+    """,
+    "wide_deep_parameters": """
+    k : int, default=8
+        Width of the embeddings. 0 leaves the wide part only.
+    solver : (str, str) or str, default=("ftrl", "adagrad")
+        Solvers of the wide and of the deep part, or one for both: "ftrl" for FTRL-Proximal
+        (McMahan et al. 2013), "adagrad" for AdaGrad (Duchi et al. 2011).
+    ftrl_beta : float, default=1.0
+        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+    hidden_layer_sizes : tuple of int, default=(64, 32)
+        Widths of the hidden layers. () makes the deep part linear in the embeddings.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Activation of the hidden layers.
+    dropout : float, default=0.0
+        Share of the hidden units left out in each training step, at least 0 and below 1.
+    crosses : None, "all" or list of tuples of int, default=None
+        Fields whose crosses join the wide part: pairs such as ``(0, 3)``, triples and so on,
+        or all pairs. A cross counts where all its fields have an entry, with the product of
+        their values; a field with several entries in a row gives every combination. See
+        ``fields_`` for the numbers, and pass `fields` so that they do not change with the
+        data. Only columns that occurred in training are crossed.
+    n_cross_buckets : int, default=262144
+        Number of weights that crosses are hashed into, from the columns that they consist
+        of. Crosses that fall together share a weight.
+    wide_learning_rate : float, default=0.1
+        Step size of the wide part and the intercept: α of FTRL, η of AdaGrad.
+    wide_l1 : float, default=0.0
+        Strength of the L1 penalty on the weights of columns and crosses. FTRL applies it
+        in its closed form, once over the whole stream; AdaGrad soft-thresholds by
+        wide_l1 · (weighted occurrences in the batch) · η/√G in each step. The numbers of
+        the two solvers are not interchangeable.
+    wide_l2 : float, default=0.001
+        Strength of the L2 penalty on the weights of columns and crosses, per occurrence.
+    deep_learning_rate : float, default=0.05
+        Step size of embeddings and layers.
+    deep_l2 : float, default=0.001
+        Strength of the L2 penalty on embeddings, per occurrence of the column.
+    layers_l2 : float, default=0.0001
+        Strength of the L2 penalty on the weights of the layers, which occur in every row.
+    init_scale : float, default=0.1
+        Standard deviation of the initial embeddings. Layers start as Glorot & Bengio
+        (2010) propose.
+    """,
+    "training_parameters": """
     batch_size : int or "auto", default="auto"
         Rows per step. Gradients are summed over a batch, so that 1 is the classic
-        online algorithm. "auto" is 1/64 of the rows, but from 32 to 1024 and no more
+        online algorithm. "auto" is 1/64 of the rows, but from 32 to 512 and no more
         than the cache holds; in `partial_fit` it is 256.
     max_iter : int, default=100
         Maximum number of passes over the data.
@@ -77,12 +131,14 @@ _SHARED = {
         Number of passes without improvement to wait for before stopping.
     warm_start : bool, default=False
         Whether `fit` continues from the model of the last call, if there is one. Seed,
-        fields, class weights and the scale of y stay as they were.
+        fields, class weights and the scale of y stay as they were; what shapes the model
+        (k, solvers, layers, crosses) cannot change.
     n_jobs : int or None, default=None
-        Number of outputs to fit at the same time where there are several. None means 1.
+        Number of outputs to fit at the same time where there are several. None means 1,
+        and so does any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``.
         The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial factors, the order of rows and the validation rows.
+        Seed of the initial parameters, the order of rows, the validation rows and dropout.
     verbose : bool or int, default=False
         Whether to print a line per pass.
     """,
@@ -118,6 +174,19 @@ _SHARED = {
     fields_ : ndarray of shape (n_features,)
         Field of each column.
     """,
+    "wide_deep_attributes": """
+    cross_coef_ : ndarray of shape (n_outputs, n_cross_buckets)
+        Weights of the buckets of crosses; n_cross_buckets is 0 here without crosses.
+    embeddings_ : ndarray of shape (n_outputs, n_features, k)
+        Embeddings. Columns that never occurred in training have zeros.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the layers, the output layer last. If there are several outputs, this
+        and `intercepts_` are lists with one such list per output.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of the hidden layers. That of the output layer is `intercept_`.
+    fields_ : ndarray of shape (n_features,)
+        Field of each column.
+    """,
     "history_attributes": """
     n_iter_ : int
         Number of passes made (the largest over the outputs).
@@ -134,12 +203,20 @@ _SHARED = {
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     """,
-    "references": """
+    "machine_reference": """
     S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
+    """,
+    "solver_references": """
     J. Duchi, E. Hazan, Y. Singer (2011), Adaptive Subgradient Methods for Online Learning
     and Stochastic Optimization, JMLR 12.
     H. B. McMahan et al. (2013), Ad Click Prediction: a View from the Trenches, KDD,
     algorithm 1.
+    """,
+    "wide_deep_references": """
+    H.-T. Cheng et al. (2016), Wide & Deep Learning for Recommender Systems, DLRS,
+    section 3.
+    X. Glorot, Y. Bengio (2010), Understanding the difficulty of training deep feedforward
+    neural networks, AISTATS, equation 16.
     """,
     "ffm_reference": """
     Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
@@ -162,20 +239,10 @@ def _documented(cls):
     return cls
 
 
-@dataclass(repr=False, eq=False)
-class _FactorizationMachine:
-    """The factorization machine: all columns in one field."""
+@dataclass(repr=False, eq=False, kw_only=True)
+class _Training:
+    """Parameters of the training loop."""
 
-    k: int = 8
-    _: KW_ONLY
-    solver: str = "adagrad"
-    learning_rate: float = 0.1
-    ftrl_beta: float = 1.0
-    l1_linear: float = 0.0
-    l2_linear: float = 1e-3
-    l1_factors: float = 0.0
-    l2_factors: float = 0.02
-    init_scale: float = 0.03
     batch_size: int | str = "auto"
     max_iter: int = 100
     shuffle: bool = True
@@ -188,9 +255,42 @@ class _FactorizationMachine:
     random_state: object = None
     verbose: bool | int = False
 
+
+class _WithFields:
+    """What models share that pool columns by field."""
+
+    def _make_fields(self, X):
+        return check_fields(self.fields, X)
+
+    @property
+    def fields_(self):
+        """Field of each column, of shape (n_features,); built on request."""
+        return self._fields.of(np.arange(self.n_features_in_))
+
+
+@dataclass(repr=False, eq=False)
+class _Factorization:
+    """Parameters of factorization machines."""
+
+    k: int = 8
+    _: KW_ONLY
+    solver: str = "adagrad"
+    learning_rate: float = 0.1
+    ftrl_beta: float = 1.0
+    l1_linear: float = 0.0
+    l2_linear: float = 1e-3
+    l1_factors: float = 0.0
+    l2_factors: float = 0.02
+    init_scale: float = 0.03
+
+
+@dataclass(repr=False, eq=False)
+class _FactorizationMachine(_Training, _Factorization):
+    """The factorization machine: all columns in one field."""
+
     _parameter_constraints = {
         **FactorizationBase._parameter_constraints,
-        "solver": [StrOptions({"adagrad", "ftrl"})],
+        "solver": [StrOptions(set(SOLVERS))],
         "learning_rate": RATE,
         "ftrl_beta": RATE,
         "l1_linear": PENALTY,
@@ -203,20 +303,25 @@ class _FactorizationMachine:
     def _make_fields(self, X):
         return Fields(np.zeros(1, np.intp), np.zeros(1, np.intp), X.shape[1])
 
-    def _make_head(self, n_fields, key):
-        return Interactions(self.k, n_fields, self.init_scale, key) if self.k else None
+    def _make_head(self, key):
+        return Interactions(self.k, self._fields.n_fields, self.init_scale, key)
+
+    def _sizes(self):
+        """Numbers of the model, with solver states: of a column, and others."""
+        width = 1 + self._fields.n_fields * self.k
+        return width * (1 + SOLVERS[self.solver].n_states), 0
 
     def _make_solvers(self):
-        """Solvers of the bias, of the linear part and of the factors."""
-        penalties = [(0, 0), (self.l1_linear, self.l2_linear), (self.l1_factors, self.l2_factors)]
-        if self.solver == "ftrl":
-            return [FTRL(self.learning_rate, *pair, self.ftrl_beta) for pair in penalties]
-        return [AdaGrad(self.learning_rate, *pair) for pair in penalties]
+        """Solvers of the bias and of the table, a linear weight and factors in each row."""
+        linear = np.arange(1 + self._fields.n_fields * self.k) == 0
+        l1 = np.where(linear, self.l1_linear, self.l1_factors)
+        l2 = np.where(linear, self.l2_linear, self.l2_factors)
+        solver = SOLVERS[self.solver]
+        return [solver(self.learning_rate, *pair, self.ftrl_beta) for pair in ((0, 0), (l1, l2))]
 
     def _factor_tables(self):
         """Factors of all columns, (n_outputs, n_features, n_fields * k)."""
-        none = np.empty((len(self._columns), 0), np.float32)
-        tables = [model.blocks[2].value if model.head else none for model in self._models]
+        tables = [model.blocks[1].value[:, 1:] for model in self._models]
         # A pair's interaction is a product of two factors: each takes half of the unit.
         return np.stack([self._columns.spread(table) for table in tables]) * self._scale**0.5
 
@@ -227,18 +332,10 @@ class _FactorizationMachine:
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
-class _FieldAwareMachine(_FactorizationMachine):
+class _FieldAwareMachine(_WithFields, _FactorizationMachine):
     """The field-aware machine: columns pooled by the field that they belong to."""
 
     fields: object = None
-
-    def _make_fields(self, X):
-        return check_fields(self.fields, X)
-
-    @property
-    def fields_(self):
-        """Field of each column, of shape (n_features,); built on request."""
-        return self._fields.of(np.arange(self.n_features_in_))
 
     @property
     def factors_(self):
@@ -249,6 +346,141 @@ class _FieldAwareMachine(_FactorizationMachine):
         tables = self._factor_tables()
         k = tables.shape[2] // self._fields.n_fields
         return tables.reshape(*tables.shape[:2], self._fields.n_fields, k)
+
+
+@dataclass(repr=False, eq=False)
+class _WideDeepParameters:
+    """Parameters of Wide & Deep models."""
+
+    k: int = 8
+    _: KW_ONLY
+    solver: tuple | str = ("ftrl", "adagrad")
+    ftrl_beta: float = 1.0
+    hidden_layer_sizes: tuple = (64, 32)
+    activation: str = "relu"
+    dropout: float = 0.0
+    fields: object = None
+    crosses: object = None
+    n_cross_buckets: int = 2**18
+    wide_learning_rate: float = 0.1
+    wide_l1: float = 0.0
+    wide_l2: float = 1e-3
+    deep_learning_rate: float = 0.05
+    deep_l2: float = 1e-3
+    layers_l2: float = 1e-4
+    init_scale: float = 0.1
+
+
+@dataclass(repr=False, eq=False)
+class _WideDeep(_WithFields, _Training, _WideDeepParameters):
+    """A linear model over columns and crosses, and a network over pooled embeddings."""
+
+    _parameter_constraints = {
+        **FactorizationBase._parameter_constraints,
+        "solver": [StrOptions(set(SOLVERS)), Options(tuple, set(product(SOLVERS, SOLVERS)))],
+        "ftrl_beta": RATE,
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "crosses": [StrOptions({"all"}), "array-like", None],
+        "n_cross_buckets": [Interval(Integral, 1, 2**31 - 1, closed="both")],
+        "wide_learning_rate": RATE,
+        "wide_l1": PENALTY,
+        "wide_l2": PENALTY,
+        "deep_learning_rate": RATE,
+        "deep_l2": PENALTY,
+        "layers_l2": PENALTY,
+        "init_scale": PENALTY,
+    }
+    _wide_attributes = ("coef_", "cross_coef_", "embeddings_", "fields_")
+
+    def _make_crosses(self):
+        return check_crosses(self.crosses, self._fields.n_fields, self.n_cross_buckets)
+
+    @property
+    def _hidden_sizes(self):
+        """Widths of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        if not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be positive integers, one per layer; got "
+                f"{self.hidden_layer_sizes!r}."
+            )
+        return tuple(map(int, sizes))
+
+    def _make_head(self, key):
+        return WideDeep(
+            self.k, self._fields.n_fields, self._crosses, self._hidden_sizes, self.activation,
+            self.dropout, self.init_scale, key,
+        )  # fmt: skip
+
+    @property
+    def _both_solvers(self):
+        pair = (self.solver,) * 2 if isinstance(self.solver, str) else self.solver
+        return [SOLVERS[name] for name in pair]
+
+    def _make_solvers(self):
+        """Solvers of the bias and of each table of the head."""
+        wide, deep = self._both_solvers
+        settings = {
+            "linear": (wide, self.wide_learning_rate, self.wide_l1, self.wide_l2),
+            "crosses": (wide, self.wide_learning_rate, self.wide_l1, self.wide_l2),
+            "embeddings": (deep, self.deep_learning_rate, 0, self.deep_l2),
+            "weights": (deep, self.deep_learning_rate, 0, self.layers_l2),
+            "biases": (deep, self.deep_learning_rate, 0, 0),
+        }
+        bias = wide(self.wide_learning_rate, 0, 0, self.ftrl_beta)
+        roles = self._make_head((0, 0)).roles
+        return [bias] + [settings[role][0](*settings[role][1:], self.ftrl_beta) for role in roles]
+
+    def _sizes(self):
+        """As of factorization machines."""
+        wide, deep = (1 + solver.n_states for solver in self._both_solvers)
+        sizes = [self._fields.n_fields * self.k, *self._hidden_sizes, 1] if self.k else []
+        layers = sum(n_in * n_out + n_out for n_in, n_out in pairwise(sizes))
+        buckets = self._crosses.n_buckets if self._crosses else 0
+        return wide + self.k * deep, buckets * wide + layers * deep
+
+    def _tables(self, role):
+        """The tables of a role, for each output a list."""
+        return [
+            [
+                block.value
+                for block, its in zip(model.blocks[1:], model.head.roles, strict=True)
+                if its == role
+            ]
+            for model in self._models
+        ]
+
+    @property
+    def cross_coef_(self):
+        """Weights of the buckets of crosses, of shape (n_outputs, n_cross_buckets)."""
+        none = np.empty((0, 1), np.float32)
+        return np.stack([(t or [none])[0][:, 0] for t in self._tables("crosses")]) * self._scale
+
+    @property
+    def embeddings_(self):
+        """Embeddings, of shape (n_outputs, n_features, k); built on request."""
+        none = np.empty((len(self._columns), 0), np.float32)
+        return np.stack(
+            [self._columns.spread((t or [none])[0]) for t in self._tables("embeddings")]
+        )
+
+    @property
+    def coefs_(self):
+        """Weights of the layers, a list; a list of lists if there are several outputs."""
+        per_output = []
+        for tables in self._tables("weights"):
+            unit = [1.0] * (len(tables) - 1) + [self._scale] * bool(tables)
+            per_output.append([t * scale for t, scale in zip(tables, unit, strict=True)])
+        return per_output[0] if len(per_output) == 1 else per_output
+
+    @property
+    def intercepts_(self):
+        """Biases of the hidden layers, as `coefs_`."""
+        per_output = [[table[0].copy() for table in tables] for tables in self._tables("biases")]
+        return per_output[0] if len(per_output) == 1 else per_output
 
 
 @_documented
@@ -271,6 +503,7 @@ class FMClassifier(_FactorizationMachine, FactorizationClassifier):
     Parameters
     ----------
     @parameters
+    @training_parameters
     @class_weight_parameter
 
     Attributes
@@ -287,7 +520,8 @@ class FMClassifier(_FactorizationMachine, FactorizationClassifier):
 
     References
     ----------
-    @references
+    @machine_reference
+    @solver_references
 
     Examples
     --------
@@ -328,6 +562,7 @@ class FMRegressor(_FactorizationMachine, FactorizationRegressor):
     Parameters
     ----------
     @parameters
+    @training_parameters
 
     Attributes
     ----------
@@ -342,7 +577,8 @@ class FMRegressor(_FactorizationMachine, FactorizationRegressor):
 
     References
     ----------
-    @references
+    @machine_reference
+    @solver_references
 
     Examples
     --------
@@ -384,6 +620,7 @@ class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
     Parameters
     ----------
     @parameters
+    @training_parameters
     @fields_parameter
     @class_weight_parameter
 
@@ -402,7 +639,8 @@ class FFMClassifier(_FieldAwareMachine, FactorizationClassifier):
     References
     ----------
     @ffm_reference
-    @references
+    @machine_reference
+    @solver_references
 
     Examples
     --------
@@ -447,6 +685,7 @@ class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
     Parameters
     ----------
     @parameters
+    @training_parameters
     @fields_parameter
 
     Attributes
@@ -463,7 +702,8 @@ class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
     References
     ----------
     @ffm_reference
-    @references
+    @machine_reference
+    @solver_references
 
     Examples
     --------
@@ -475,6 +715,131 @@ class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
     >>> model = make_pipeline(
     ...     OneHotEncoder(handle_unknown="ignore"),
     ...     FFMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """
+
+
+@_documented
+@dataclass(repr=False, eq=False, kw_only=True)
+class WideDeepClassifier(_WideDeep, FactorizationClassifier):
+    """Wide & Deep model for classification (Cheng et al. 2016).
+
+    The wide part is linear in the columns and in hashed crosses of fields: it memorizes.
+    The deep part is a network over embeddings, summed by field: it generalizes. They are
+    trained together, each with its own solver, learning rate and penalties. The raw score
+    of a row x is ::
+
+        @wide_deep_score
+
+    where c runs over the crosses in the row and h(c) is the bucket of one. The probability
+    of the second class is 1 / (1 + exp(−s)). The fit minimizes ::
+
+        Σ_n c_n [ log(1 + exp(s(x_n))) − y_n s(x_n) + R(x_n) ],   y_n in {0, 1}
+        @wide_deep_penalty
+
+    @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest. A numeric column without zeros
+    is a field of its own.
+
+    Parameters
+    ----------
+    @wide_deep_parameters
+    @fields_parameter
+    @training_parameters
+    @class_weight_parameter
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @wide_deep_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMClassifier : All pairwise interactions, without a network.
+    WideDeepRegressor : The same model for regression.
+
+    References
+    ----------
+    @wide_deep_references
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import WideDeepClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     WideDeepClassifier(crosses=[(0, 1)], random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    """
+
+    class_weight: dict | str | None = None
+
+
+@_documented
+@dataclass(repr=False, eq=False, kw_only=True)
+class WideDeepRegressor(_WideDeep, FactorizationRegressor):
+    """Wide & Deep model for regression.
+
+    The wide part is linear in the columns and in hashed crosses of fields: it memorizes.
+    The deep part is a network over embeddings, summed by field: it generalizes. They are
+    trained together, each with its own solver, learning rate and penalties. The prediction
+    for a row x is ::
+
+        @wide_deep_score
+
+    where c runs over the crosses in the row and h(c) is the bucket of one. The fit
+    minimizes ::
+
+        Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized
+        @wide_deep_penalty
+
+    @penalty
+    Targets are standardized for training (a step is bounded by the learning rates, whatever
+    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @wide_deep_parameters
+    @fields_parameter
+    @training_parameters
+
+    Attributes
+    ----------
+    @attributes
+    @wide_deep_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMRegressor : All pairwise interactions, without a network.
+    WideDeepClassifier : The same model for classification.
+
+    References
+    ----------
+    @wide_deep_references
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import WideDeepRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"), WideDeepRegressor(random_state=0)
     ... )
     >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
     array([5., 1.])

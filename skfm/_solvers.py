@@ -3,16 +3,29 @@
 import numpy as np
 
 
-class AdaGrad:
+class Solver:
+    """Settings of a solver; a penalty is a number, or one per column of the table.
+
+    `beta` is FTRL's.
+    """
+
+    def __init__(self, learning_rate, l1=0.0, l2=0.0, beta=1.0):
+        self.learning_rate, self.beta = learning_rate, beta
+        self.l1, self.l2 = np.atleast_2d(l1), np.atleast_2d(l2)
+
+    def reads_states_as(self, other):
+        """Whether states mean the same weights under other settings; L2 does not matter."""
+        names = ("learning_rate", "beta", "l1")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+
+class AdaGrad(Solver):
     """AdaGrad with the composite L1 step (Duchi et al. 2011).
 
     State is one number per weight, the sum of squared gradients, which starts at 1.
     """
 
     n_states = 1
-
-    def __init__(self, learning_rate, l1=0.0, l2=0.0):
-        self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
 
     def start(self, value):
         return [np.ones_like(value)]
@@ -21,13 +34,10 @@ class AdaGrad:
         """Go on with the state that the same solver left under other settings."""
 
     def update(self, engine, arrays, rows, values, grad, count):
-        return engine.adagrad(
-            *arrays, rows, values, grad, count,
-            self.learning_rate, self.l1, self.l2,
-        )  # fmt: skip
+        engine.adagrad(*arrays, rows, values, grad, count, self.learning_rate, self.l1)
 
 
-class FTRL:
+class FTRL(Solver):
     """FTRL-Proximal (McMahan et al. 2013).
 
     State is two numbers per weight, z and n. z starts where the closed form gives the
@@ -36,24 +46,24 @@ class FTRL:
 
     n_states = 2
 
-    def __init__(self, learning_rate, l1=0.0, l2=0.0, beta=1.0):
-        self.learning_rate, self.beta, self.l1, self.l2 = learning_rate, beta, l1, l2
-
     def start(self, value):
-        state = [np.empty_like(value), np.zeros_like(value)]
+        state = [np.zeros_like(value), np.zeros_like(value)]
         self.adopt(value, *state)
         return state
 
     def adopt(self, value, z, n):
-        """Set z so that the closed form under the present settings gives `value`."""
-        z[:] = -(value * ((self.beta + np.sqrt(n)) / self.learning_rate))
-        z -= np.sign(value) * self.l1
+        """Set z so that the closed form under the present settings gives `value`.
+
+        Where that is 0, every z up to ±l1 does.
+        """
+        exact = -value * ((self.beta + np.sqrt(n)) / self.learning_rate) - np.sign(value) * self.l1
+        z[:] = np.where(value == 0, np.clip(z, -self.l1, self.l1), exact)
 
     def update(self, engine, arrays, rows, values, grad, count):
-        return engine.ftrl(
-            *arrays, rows, values, grad, count,
-            self.learning_rate, self.beta, self.l1, self.l2,
-        )  # fmt: skip
+        engine.ftrl(*arrays, rows, values, grad, self.learning_rate, self.beta, self.l1)
+
+
+SOLVERS = {"adagrad": AdaGrad, "ftrl": FTRL}
 
 
 class Block:
@@ -88,14 +98,21 @@ class Block:
 
     def change_solver(self, solver):
         """Go on with the same solver under other settings."""
-        if vars(solver) != vars(self.solver):
+        if not solver.reads_states_as(self.solver):
             solver.adopt(*(array[: self.n_rows] for array in self.arrays))
         self.solver = solver
 
+    def take(self, engine, rows):
+        """Values of some rows, copied; all rows, and no copy, if `rows` is None."""
+        return self.value if rows is None else engine.take(self.value, rows)
+
+    def penalize(self, engine, values, grad, count):
+        """Add the L2 penalty to a gradient; return whether `update` can use it."""
+        return engine.add_penalty(grad, values, count, self.solver.l2)
+
     def update(self, engine, rows, values, grad, count):
-        """Take one step on `rows`, whose values are `values`."""
-        if not self.solver.update(engine, self.arrays, rows, values, grad, count):
-            raise FloatingPointError("gradients are no longer finite")
+        """Take one step on `rows` (None: on all), whose values are `values`."""
+        self.solver.update(engine, self.arrays, rows, values, grad, count)
 
     def copy(self, saved=None):
         """Copy all rows, into the arrays `saved` if there are any."""

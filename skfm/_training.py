@@ -15,80 +15,73 @@ _MAX_ROWS = 1024
 
 
 class Model:
-    """One output: a bias, a linear part and a head, each a block of parameters.
+    """One output: a bias and a head, with their parameters in blocks.
 
     Parameters
     ----------
-    head : Interactions or None
+    head : Interactions or WideDeep
     solvers : sequence of solvers
-        For the bias, the linear part and the head, if there is one.
+        For the bias and for each table of the head.
     start : float
         Initial bias.
     """
 
     def __init__(self, head, solvers, start):
-        none = np.empty(0, np.intp)
-        initial = [np.full((1, 1), start, np.float32), np.zeros((0, 1), np.float32)]
-        if head is not None:
-            initial.append(head.initial(none))
-        self.head = head
-        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=False)]
+        initial = [np.full((1, 1), start, np.float32), *head.initial()]
+        self.head, self.tables = head, ["all", *head.tables]
+        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=True)]
         self.history = History()
+        self.n_steps = 0
 
     @property
     def bias(self):
         return self.blocks[0].value[0, 0]
 
     @property
-    def linear(self):
-        return self.blocks[1].value[:, 0]
-
-    @property
-    def width(self):
-        """Parameters of a column in the head."""
-        return self.head.width if self.head else 0
+    def _of_columns(self):
+        """The blocks that have a row for each column seen."""
+        pairs = zip(self.blocks, self.tables, strict=True)
+        return [block for block, table in pairs if table == "columns"]
 
     def check_continues(self, head, solvers):
         """Raise ValueError if the parameters or states would not fit other settings."""
-        same = all(
-            type(block.solver) is type(solver)
-            for block, solver in zip(self.blocks, solvers, strict=False)
-        )
-        if not same or self.width != (head.width if head else 0):
+        changed = [
+            name for name, value in self.head.structure.items() if head.structure[name] != value
+        ]
+        pairs = zip(self.blocks, solvers, strict=False)
+        if not all(type(block.solver) is type(solver) for block, solver in pairs):
+            changed.append("solver")
+        if changed:
             raise ValueError(
-                "k and solver cannot change where training continues; fit without "
+                f"{' and '.join(changed)} cannot change where training continues; fit without "
                 "warm_start begins anew."
             )
 
     def continue_with(self, head, solvers):
         """Take on new settings that `check_continues` has let pass."""
         self.head = head
-        for block, solver in zip(self.blocks, solvers, strict=False):
+        for block, solver in zip(self.blocks, solvers, strict=True):
             block.change_solver(solver)
 
     def keep_columns(self, n):
         """Drop the rows of all but the first n columns."""
-        for block in self.blocks[1:]:
+        for block in self._of_columns:
             block.n_rows = n
 
     def add_columns(self, columns):
         """Give rows to new columns, numbered as in the matrix."""
-        self.blocks[1].append(np.zeros((len(columns), 1), np.float32))
-        if self.head is not None:
-            self.blocks[2].append(self.head.initial(columns))
+        for block, rows in zip(self._of_columns, self.head.initial_rows(columns), strict=True):
+            block.append(rows)
 
-    def forward(self, engine, batch):
+    def forward(self, engine, batch, training=False):
         """Raw scores as float64, and what `step` needs to remember."""
-        values = [self.blocks[0].value] + [
-            block.value.take(batch.touched, axis=0) for block in self.blocks[1:]
+        values = [
+            block.take(engine, batch.rows(table)).astype(batch.values.dtype, copy=False)
+            for block, table in zip(self.blocks, self.tables, strict=True)
         ]
-        values = [value.astype(batch.values.dtype, copy=False) for value in values]
-        score = batch.X @ values[1][:, 0] + values[0][0, 0].astype(np.float64)
-        memory = None
-        if self.head is not None:
-            part, memory = self.head.forward(engine, batch, values[2])
-            score += part
-        return score, (values, memory)
+        step = self.n_steps if training else None
+        score, memory = self.head.forward(engine, batch, values[1:], step)
+        return score + values[0][0, 0].astype(np.float64), (values, memory)
 
     def step(self, engine, batch, remembered, delta, weight):
         """Update the blocks, given the loss gradient `delta` in each score.
@@ -96,18 +89,20 @@ class Model:
         Raises
         ------
         FloatingPointError
-            If a gradient is no longer finite. No parameter ever becomes so.
+            If a gradient is no longer finite, before any block is updated.
         """
         values, memory = remembered
-        dtype = batch.values.dtype
-        delta, weight = delta.astype(dtype), weight.astype(dtype)
-        count = batch.pattern_T @ weight
-        grads = [delta.sum(keepdims=True)[:, None], (batch.X_T @ delta)[:, None]]
-        if self.head is not None:
-            grads.append(self.head.backward(engine, batch, values[2], memory, delta))
-        where = [(np.zeros(1, np.intp), np.ones(1, dtype))] + [(batch.touched, count)] * 2
-        for block, value, grad, (rows, n) in zip(self.blocks, values, grads, where, strict=False):
-            block.update(engine, rows, value, grad, n)
+        delta, weight = delta.astype(values[0].dtype), weight.astype(values[0].dtype)
+        grads = self.head.backward(engine, batch, values[1:], memory, delta)
+        grads = [delta.sum(keepdims=True)[:, None], *grads]
+        counts = {table: batch.count(table, weight) for table in set(self.tables)}
+        counts = [counts[table] for table in self.tables]
+        work = list(zip(self.blocks, values, grads, counts, strict=True))
+        if not all(block.penalize(engine, *arrays) for block, *arrays in work):
+            raise FloatingPointError("a gradient is no longer finite")
+        for (block, *arrays), table in zip(work, self.tables, strict=True):
+            block.update(engine, batch.rows(table), *arrays)
+        self.n_steps += 1
 
     def copy(self, saved=None):
         """Copy all parameters and states, into `saved` if it is given."""
@@ -159,14 +154,14 @@ class Schedule:
     seed: int
 
 
-def rows_per_batch(most, n_fields, width):
+def rows_per_batch(most, per_row):
     """Up to `most` rows, as many as can be pooled within the cache."""
-    return max(1, min(most, _BATCH_FLOATS // max(n_fields * width, 1)))
+    return max(1, min(most, _BATCH_FLOATS // max(per_row, 1)))
 
 
 def raw_scores(models, batcher, rows):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
-    size = rows_per_batch(_MAX_ROWS, batcher.fields.n_fields, models[0].width)
+    size = rows_per_batch(_MAX_ROWS, models[0].head.per_row)
     scores = np.empty((len(rows), len(models)))
     for start in range(0, len(rows), size):
         batch = batcher(rows[start : start + size])
@@ -187,7 +182,7 @@ def one_pass(model, loss, sample, order, batch_size):
     """Train on the rows in `order` once; return their mean loss, each before its update."""
     total = 0.0
     for batch, y, weight in sample.batches(order, batch_size):
-        score, remembered = model.forward(sample.batcher.engine, batch)
+        score, remembered = model.forward(sample.batcher.engine, batch, training=True)
         total += weight @ loss.value(y, score)
         if not np.isfinite(total):
             raise FloatingPointError("the loss is no longer finite")
@@ -263,26 +258,30 @@ def train_online(model, loss, sample, batch_size):
     history.best_pass, history.outcome = history.n_passes, "online"
 
 
-def check_memory(models, n_columns, n_fields, batch_size):
-    """Raise ValueError if models with `n_columns` columns need more memory than there is.
+def check_memory(n_columns, per_column, others, pooled):
+    """Raise ValueError if training needs more memory than there is.
 
-    Counted are values and solver states, twice for the copy of the best pass, and what
-    a batch is pooled into.
+    Parameters
+    ----------
+    n_columns, per_column : int
+        Columns with parameters, and the numbers that each takes with its solver states
+        in all outputs.
+    others : int
+        Numbers that the model takes whatever the columns. Like those of the columns they
+        count twice, for the copy of the best pass.
+    pooled : int
+        Numbers that a batch is pooled into, which counts three times.
     """
     available = _memory_of_machine()
-    per_column = sum(
-        (1 + block.solver.n_states) * block.value.shape[1]
-        for model in models
-        for block in model.blocks[1:]
-    )
-    floats = 2 * n_columns * per_column + 3 * batch_size * n_fields * models[0].width
-    needed = 4 * floats
+    needed = 4 * (2 * (n_columns * per_column + others) + 3 * pooled)
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
             f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
-            f"{per_column} numbers with the state of the solver. Lower k or batch_size, merge "
-            "fields (fields=), or drop rare columns."
+            f"{per_column} numbers with the state of the solver"
+            + (f"; layers and crosses take {others} more" if others else "")
+            + ". Lower k, batch_size or the sizes of layers, merge fields (fields=), or drop "
+            "rare columns."
         )
 
 

@@ -1,18 +1,54 @@
 """What the tests share: the estimators, and data small enough to fit in an instant."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from skfm import FFMClassifier, FFMRegressor, FMClassifier, FMRegressor
+from skfm import (
+    FFMClassifier,
+    FFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    WideDeepClassifier,
+    WideDeepRegressor,
+)
+from skfm._batch import Batcher, Columns
+from skfm._engine import numpy as engine
+from skfm._fields import check_fields
 from skfm.datasets import make_clicks
 
-CLASSIFIERS = [FMClassifier, FFMClassifier]
-REGRESSORS = [FMRegressor, FFMRegressor]
+CLASSIFIERS = [FMClassifier, FFMClassifier, WideDeepClassifier]
+REGRESSORS = [FMRegressor, FFMRegressor, WideDeepRegressor]
 ESTIMATORS = CLASSIFIERS + REGRESSORS
+MACHINES = [FMClassifier, FFMClassifier, FMRegressor, FFMRegressor]
 SOLVERS = ["adagrad", "ftrl"]
 
 
 def small_clicks(n_samples=300, **kwargs):
     return make_clicks(n_samples, n_fields=4, n_categories=12, random_state=0, **kwargs)
+
+
+def fields_of(cls, clicks):
+    """The fields of `clicks`, where an estimator wants them."""
+    return {"fields": clicks.fields} if "fields" in cls().get_params() else {}
+
+
+def named(cls, **params):
+    """Parameters of the factorization machines, under the names of other models."""
+    if cls not in (WideDeepClassifier, WideDeepRegressor):
+        return params
+    names = {
+        "learning_rate": ["wide_learning_rate", "deep_learning_rate"],
+        "l1_linear": ["wide_l1"],
+        "l2_linear": ["wide_l2"],
+        "l1_factors": [],
+        "l2_factors": ["deep_l2", "layers_l2"],
+    }
+    return {new: value for old, value in params.items() for new in names.get(old, [old])}
+
+
+def vectors(model):
+    """What a model has for each column beside its linear weight."""
+    return model.factors_ if hasattr(model, "factors_") else model.embeddings_
 
 
 def targets(estimator, clicks):
@@ -28,3 +64,11 @@ def scores(estimator, X):
     if hasattr(estimator, "decision_function"):
         return estimator.decision_function(X)
     return estimator.predict(X)
+
+
+def make_batch(X, fields, crosses=None):
+    """A float64 batch over all rows of X, where every column has the slot of its number."""
+    X = csr_array(X)
+    columns = Columns(X.shape[1], check_fields(fields, X))
+    columns.add(np.arange(X.shape[1]))
+    return Batcher(X, columns, crosses, engine, np.float64)(np.arange(X.shape[0]))

@@ -20,9 +20,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor
+from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, WideDeepRegressor
 
-from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, SOLVERS, scores, small_clicks, targets
+from .common import (
+    CLASSIFIERS,
+    ESTIMATORS,
+    MACHINES,
+    REGRESSORS,
+    SOLVERS,
+    fields_of,
+    named,
+    scores,
+    small_clicks,
+    targets,
+    vectors,
+)
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
 every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
@@ -30,7 +42,8 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 
 @parametrize_with_checks(
-    [cls(max_iter=30, solver=solver) for cls in ESTIMATORS for solver in SOLVERS],
+    [cls(max_iter=12, solver=solver) for cls in ESTIMATORS for solver in SOLVERS]
+    + [WideDeepClassifier(max_iter=12), WideDeepRegressor(max_iter=12)],
     expected_failed_checks=lambda estimator: dict.fromkeys(
         (
             "check_sample_weight_equivalence_on_dense_data",
@@ -82,8 +95,7 @@ def test_every_format_gives_the_same_model(cls, solver):
     clicks.X.data[:] = np.random.default_rng(0).choice([0.5, 1.0, 2.0], clicks.X.nnz)
     y = targets(cls(), clicks)
     params = dict(solver=solver, max_iter=3, random_state=0)
-    if cls in (ESTIMATORS[1], ESTIMATORS[3]):
-        params["fields"] = clicks.fields
+    params.update(fields_of(cls, clicks))
     expected = scores(cls(**params).fit(clicks.X, y), clicks.X)
     for name, X in formats(clicks.X):
         before = [np.copy(a) for a in (X.data, X.indices)] if hasattr(X, "indptr") else []
@@ -97,7 +109,7 @@ def test_every_format_gives_the_same_model(cls, solver):
 def test_a_stored_zero_is_as_if_absent(cls):
     clicks = small_clicks()
     y = targets(cls(), clicks)
-    fields = {} if cls in (ESTIMATORS[0], ESTIMATORS[2]) else {"fields": clicks.fields}
+    fields = fields_of(cls, clicks)
     X = csr_array(clicks.X)
     X.data[::7] = 0
     pruned = X.copy()
@@ -120,20 +132,26 @@ def test_fits_are_reproducible_to_the_bit(cls, solver):
     assert np.any(scores(other, clicks.X) != scores(first, clicks.X))
 
 
-@every_estimator
-@every_solver
-def test_a_saved_model_predicts_the_same_bits_in_a_new_process(cls, solver, tmp_path):
+def test_saved_models_predict_the_same_bits_in_a_new_process(tmp_path):
     clicks = small_clicks()
-    model = cls(solver=solver, max_iter=3, random_state=0).fit(clicks.X, targets(cls(), clicks))
-    joblib.dump((model, clicks.X), tmp_path / "model.joblib")
+    models = [
+        cls(solver=solver, max_iter=3, random_state=0).fit(clicks.X, targets(cls(), clicks))
+        for cls in ESTIMATORS
+        for solver in SOLVERS
+    ]
+    methods = [
+        "predict_proba" if hasattr(model, "predict_proba") else "predict" for model in models
+    ]
+    joblib.dump((models, methods, clicks.X), tmp_path / "models.joblib")
     code = (
-        "import joblib, sys; model, X = joblib.load('model.joblib');"
-        "joblib.dump(getattr(model, sys.argv[1])(X), 'out.joblib')"
+        "import joblib; models, methods, X = joblib.load('models.joblib');"
+        "found = [getattr(model, method)(X) for model, method in zip(models, methods)];"
+        "joblib.dump(found, 'out.joblib')"
     )
-    method = "predict_proba" if hasattr(model, "predict_proba") else "predict"
-    subprocess.run([sys.executable, "-c", code, method], cwd=tmp_path, check=True)
-    expected = getattr(model, method)(clicks.X)
-    np.testing.assert_array_equal(joblib.load(tmp_path / "out.joblib"), expected)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    loaded = joblib.load(tmp_path / "out.joblib")
+    for model, method, found in zip(models, methods, loaded, strict=True):
+        np.testing.assert_array_equal(found, getattr(model, method)(clicks.X))
 
 
 @every_classifier
@@ -153,7 +171,7 @@ def test_sample_weight_two_is_class_weight_two(cls, solver):
 def test_sample_weight_two_is_twice_the_gradient(cls, solver):
     """One step: the loss gradient of w doubled rows equals that of each row twice."""
     clicks = small_clicks(100)
-    fields = {"fields": clicks.fields} if cls is FFMClassifier else {}
+    fields = fields_of(cls, clicks)
     params = dict(solver=solver, max_iter=1, batch_size=200, random_state=0, shuffle=False)
     weighted = cls(**params, **fields).fit(clicks.X, clicks.y, np.full(100, 2.0))
     twice = csr_array(np.repeat(clicks.X.toarray(), 2, axis=0))
@@ -181,7 +199,7 @@ def test_a_row_of_weight_zero_is_as_if_absent(cls, solver, n_samples):
     clicks = small_clicks(n_samples)
     y = targets(cls(), clicks)
     weight = np.random.default_rng(0).choice([0.0, 1.0, 3.0], n_samples)
-    fields = {} if cls in (ESTIMATORS[0], ESTIMATORS[2]) else {"fields": clicks.fields}
+    fields = fields_of(cls, clicks)
     params = dict(solver=solver, max_iter=3, random_state=0, **fields)
     keep = weight > 0
     weighted = cls(**params).fit(clicks.X, y, weight)
@@ -195,19 +213,21 @@ def test_a_column_never_seen_contributes_nothing(cls, solver):
     clicks = small_clicks()
     y = targets(cls(), clicks)
     X = csr_array(clicks.X.toarray() * (np.arange(48) % 12 < 9))  # three unseen per field
-    fields = {} if cls in (ESTIMATORS[0], ESTIMATORS[2]) else {"fields": clicks.fields}
+    fields = fields_of(cls, clicks)
     model = cls(solver=solver, max_iter=3, random_state=0, **fields).fit(X, y)
     unseen = np.arange(48) % 12 >= 9
     with_unseen = X.toarray() + unseen
     np.testing.assert_array_equal(scores(model, csr_array(with_unseen)), scores(model, X))
     only_unseen = scores(model, unseen[None, :].astype(float))
-    np.testing.assert_allclose(only_unseen, model.intercept_, rtol=1e-6)
+    np.testing.assert_array_equal(only_unseen, scores(model, np.zeros((1, 48))))
+    if cls in MACHINES:
+        np.testing.assert_allclose(only_unseen, model.intercept_, rtol=1e-6)
     assert not model.coef_[:, unseen].any()
-    assert not model.factors_[:, unseen].any()
-    assert model.factors_[:, ~unseen].any()
+    assert not vectors(model)[:, unseen].any()
+    assert vectors(model)[:, ~unseen].any()
 
 
-@every_estimator
+@pytest.mark.parametrize("cls", MACHINES)
 def test_public_attributes_are_the_model(cls):
     """The formula of the docstring, computed from the attributes, is the prediction."""
     clicks = small_clicks()
@@ -247,7 +267,7 @@ def test_without_factors_it_is_linear_regression(solver):
     np.testing.assert_allclose(model.intercept_, best.intercept_, atol=20)
 
 
-@every_estimator
+@pytest.mark.parametrize("cls", MACHINES)
 @every_solver
 def test_l2_is_paid_per_occurrence(cls, solver):
     """A column in ten times as many rows shrinks more, where the loss says nothing."""
@@ -255,7 +275,7 @@ def test_l2_is_paid_per_occurrence(cls, solver):
     X[:, 0] = 1
     X[:20, 1] = 1
     y = np.tile(["no", "yes"], 100) if cls in CLASSIFIERS else np.tile([0.0, 1.0], 100)
-    fields = {} if cls in (ESTIMATORS[0], ESTIMATORS[2]) else {"fields": [0, 0]}
+    fields = {"fields": [0, 0]} if "fields" in cls().get_params() else {}
     params = dict(solver=solver, batch_size=100, max_iter=2, early_stopping=False, **fields)
     params.update(init_scale=1e-3, random_state=0)
     plain, shrunk = (cls(l2_factors=l2, **params).fit(X, y).factors_ for l2 in (0, 0.01))
@@ -269,7 +289,7 @@ def test_early_stopping_keeps_the_best_pass(cls):
     clicks = small_clicks(1500)
     y = targets(cls(), clicks)
     train, valid = slice(0, 1000), slice(1000, None)
-    params = dict(random_state=0, learning_rate=0.5, l2_factors=0, n_iter_no_change=4)
+    params = named(cls, random_state=0, learning_rate=0.5, l2_factors=0, n_iter_no_change=4)
     model = cls(**params).fit(clicks.X[train], y[train], X_val=clicks.X[valid], y_val=y[valid])
     assert 0 < model.best_iter_ < model.n_iter_
     assert len(model.loss_curve_) == len(model.validation_scores_) == model.n_iter_
@@ -456,5 +476,6 @@ def test_help_is_complete(cls):
     for name, value in cls().get_params().items():
         line = next(line for line in doc.splitlines() if name in line.split(" :")[0].split(", "))
         assert f"default={value!r}" in line.replace("1e-4", "0.0001").replace('"', "'"), line
-    for name in ("coef_", "intercept_", "factors_", "n_iter_", "best_iter_"):
+    weights = "embeddings_" if hasattr(cls, "embeddings_") else "factors_"
+    for name in ("coef_", "intercept_", weights, "n_iter_", "best_iter_"):
         assert f"\n{name} : " in doc

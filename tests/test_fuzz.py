@@ -12,9 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from skfm import FFMClassifier, FFMRegressor
-
-from .common import CLASSIFIERS, ESTIMATORS, scores
+from .common import CLASSIFIERS, ESTIMATORS, named, scores, vectors
 
 N_EXAMPLES = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 60))
 long_or_short = settings(
@@ -43,6 +41,26 @@ PARAMETERS = {
     "warm_start": [False, True, 1],
 }
 FIELDS = [None, 1, 2, 0, "auto", [0], [0, 1, 0], np.arange(4), [-1, 0], [0.5, 1.0], 10**9]
+WIDE_DEEP = {
+    "crosses": [
+        None,
+        "all",
+        [(0, 1)],
+        [(0, 0)],
+        [(0, 1, 2)],
+        [(0, 9)],
+        "some",
+        [],
+        3,
+        [("a", "b")],
+    ],
+    "n_cross_buckets": [1, 2, 10**3, 0, 2.5, 10**30],
+    "hidden_layer_sizes": [(), (3,), (2, 2), 4, (0,), (-1, 2), "a", (10**9, 10**9), [1.5], None],
+    "activation": ["tanh", "logistic", "identity", "gelu", None],
+    "dropout": [0.5, 0.99, 1.0, -1, np.nan],
+    "layers_l2": [0.0, 1e9, -1],
+    "solver": [("ftrl", "adagrad"), ("adagrad", "ftrl"), ("ftrl",), ("a", "b"), ["ftrl", "ftrl"]],
+}
 CLASS_WEIGHTS = [None, "balanced", {0: 1, 1: 5}, {0: -1}, {7: 1}, "heavy", 3]
 
 
@@ -124,11 +142,15 @@ def test_any_input_is_learned_from_or_refused(cls, data):
     before = scores(model, good)
     names = data.draw(st.lists(st.sampled_from(sorted(PARAMETERS)), max_size=2, unique=True))
     change = {name: data.draw(st.sampled_from(PARAMETERS[name]), label=name) for name in names}
-    if cls in (FFMClassifier, FFMRegressor) and data.draw(st.booleans()):
+    if "fields" in cls().get_params() and data.draw(st.booleans()):
         change["fields"] = data.draw(st.sampled_from(FIELDS), label="fields")
+    if "crosses" in cls().get_params():
+        for name, values in WIDE_DEEP.items():
+            if not data.draw(st.integers(0, 3)):
+                change[name] = data.draw(st.sampled_from(values), label=name)
     if cls in CLASSIFIERS and not data.draw(st.integers(0, 4)):
         change["class_weight"] = data.draw(st.sampled_from(CLASS_WEIGHTS), label="class_weight")
-    model.set_params(**change)
+    model.set_params(**named(cls, **change))
 
     X = data.draw(matrices(), label="X")
     y = data.draw(target_values(row_count(X)), label="y")
@@ -152,5 +174,5 @@ def test_any_input_is_learned_from_or_refused(cls, data):
                 result = attempt(lambda method=method: getattr(model, method)(Z))
                 if result is not None and result.dtype.kind == "f":
                     assert not np.isnan(result).any(), method
-    for attribute in (model.coef_, model.intercept_, model.factors_):
+    for attribute in (model.coef_, model.intercept_, vectors(model)):
         assert np.isfinite(attribute).all()

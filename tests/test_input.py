@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 import skfm._training
 from skfm import FFMClassifier, FMClassifier, FMRegressor
 
-from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, scores, small_clicks, targets
+from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, named, scores, small_clicks, targets, vectors
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
 every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
@@ -91,8 +91,10 @@ def test_strings_point_to_an_encoder(fitted, X):
 )
 def test_parameters_out_of_range(fitted, parameter, value):
     model, X, y = fitted
-    with pytest.raises(ValueError, match=f"'{parameter}' parameter of {type(model).__name__}"):
-        model.set_params(**{parameter: value}).fit(X, y)
+    changed = named(type(model), **{parameter: value})
+    message = f"'({'|'.join(changed)})' parameter of {type(model).__name__}"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**changed).fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -203,11 +205,12 @@ def test_no_fit_ends_in_nan(cls, solver, factor, params, early_stopping):
     clicks = small_clicks(100)
     X = clicks.X.astype(np.float64).toarray()
     X[:, 3] *= factor
-    model = cls(solver=solver, early_stopping=early_stopping, random_state=0, **params)
+    params = named(cls, solver=solver, early_stopping=early_stopping, random_state=0, **params)
+    model = cls(**params)
     model.fit(X, targets(model, clicks))
     assert np.isfinite(scores(model, X)).all()
     assert np.isfinite(model.predict_proba(X) if cls in CLASSIFIERS else 0).all()
-    for attribute in (model.coef_, model.intercept_, model.factors_):
+    for attribute in (model.coef_, model.intercept_, vectors(model)):
         assert np.isfinite(attribute).all()
     assert np.isfinite(model.loss_curve_).all()
     assert not np.isnan(model.validation_scores_).any()
@@ -232,7 +235,9 @@ def test_a_diverging_fit_names_the_column_to_scale(cls):
 )
 def test_a_constant_model_says_so(cls, early_stopping, params):
     clicks = small_clicks(200)
-    model = cls(early_stopping=early_stopping, random_state=0, **params)
+    if hasattr(cls, "embeddings_"):
+        params = {"k": 0, **params}  # layers have no L1 penalty
+    model = cls(**named(cls, early_stopping=early_stopping, random_state=0, **params))
     with pytest.warns(ConvergenceWarning, match="constant"):
         model.fit(clicks.X, targets(cls(), clicks))
     if model.best_iter_:

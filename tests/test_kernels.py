@@ -12,13 +12,20 @@ from skfm._fields import check_fields
 from skfm._heads import Interactions
 from skfm._losses import LogLoss, SquaredLoss
 
+from .common import make_batch
 
-def pairwise(x, fields, V):
-    """Sum of ⟨v_{i,f(j)}, v_{j,f(i)}⟩ x_i x_j over the pairs i < j of a dense row."""
+
+def score_by_definition(x, fields, w, V):
+    """w·x plus ⟨v_{i,f(j)}, v_{j,f(i)}⟩ x_i x_j over the pairs i < j of a dense row."""
     present = np.flatnonzero(x)
-    return sum(
+    return w @ x + sum(
         V[i, fields[j]] @ V[j, fields[i]] * x[i] * x[j] for i in present for j in present if i < j
     )
+
+
+def table(w, V):
+    """Parameter rows as the heads want them: a linear weight, then the factors."""
+    return np.hstack([w[:, None], V.reshape(len(V), -1)])
 
 
 @st.composite
@@ -33,55 +40,50 @@ def problems(draw):
     fields = rng.integers(n_fields, size=n_columns)
     if draw(st.booleans()):
         fields.sort()
-    k = draw(st.integers(1, 3))
+    k = draw(st.integers(0, 3))
     n_fields = fields.max() + 1
-    return X, fields, rng.normal(size=(n_columns, n_fields, k)), rng.normal(size=n_rows)
-
-
-def make_batch(X, fields, stored_zero=False):
-    """A float64 batch over all rows of a dense X, and the factor rows it wants."""
-    csr = csr_array(X)
-    if stored_zero and csr.nnz:
-        csr.data[0] = 0
-    columns = Columns(X.shape[1])
-    columns.add(np.arange(X.shape[1]))
-    batcher = Batcher(csr, columns, check_fields(fields, csr), engine, np.float64)
-    return batcher(np.arange(X.shape[0])), csr.toarray()
+    V = rng.normal(size=(n_columns, n_fields, k))
+    return X, fields, rng.normal(size=n_columns), V, rng.normal(size=n_rows)
 
 
 @settings(max_examples=100, deadline=None)
 @given(problem=problems(), stored_zero=st.booleans())
-def test_scores_equal_the_sum_over_pairs(problem, stored_zero):
-    X, fields, V, _ = problem
-    batch, X = make_batch(X, fields, stored_zero)
-    touched = V.reshape(len(V), -1)[batch.touched]
-    scores, _ = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0)).forward(engine, batch, touched)
-    expected = [pairwise(x, fields, V) for x in X]
+def test_scores_equal_their_definition(problem, stored_zero):
+    X, fields, w, V, _ = problem
+    csr = csr_array(X)
+    if stored_zero and csr.nnz:
+        csr.data[0] = 0
+    batch, X = make_batch(csr, fields), csr.toarray()
+    head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
+    scores, _ = head.forward(engine, batch, [table(w, V)[batch.touched]])
+    expected = [score_by_definition(x, fields, w, V) for x in X]
     np.testing.assert_allclose(scores, expected, rtol=1e-13, atol=1e-13)
 
 
 @settings(max_examples=50, deadline=None)
 @given(problem=problems())
 def test_gradients_equal_finite_differences(problem):
-    X, fields, V, delta = problem
-    batch, _ = make_batch(X, fields)
+    X, fields, w, V, delta = problem
+    batch = make_batch(X, fields)
     head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
-    U = V.reshape(len(V), -1)[batch.touched]
-    gradient = head.backward(engine, batch, U, head.forward(engine, batch, U)[1], delta)
+    U = table(w, V)[batch.touched]
+    memory = head.forward(engine, batch, [U])[1]
+    (gradient,) = head.backward(engine, batch, [U], memory, delta)
     assert gradient.shape == U.shape
     for position in np.ndindex(U.shape):
         step = np.zeros_like(U)
         step[position] = 1e-3
         # Scores are quadratic in V, so that central differences are exact.
-        up, down = (head.forward(engine, batch, U + s)[0] for s in (step, -step))
+        up, down = (head.forward(engine, batch, [U + s])[0] for s in (step, -step))
         np.testing.assert_allclose(gradient[position], delta @ (up - down) / 2e-3, atol=1e-9)
 
 
 def test_one_field_is_the_factorization_machine_and_columns_within_fields_interact():
     x = np.array([[1.0, 2.0, -1.0]])
     V = np.array([[1.0, 0.5], [2.0, -1.0], [0.0, 3.0]])
-    batch, _ = make_batch(x, [0, 0, 0])
-    score, _ = Interactions(2, 1, 0.1, (0, 0)).forward(engine, batch, V[batch.touched])
+    batch = make_batch(x, [0, 0, 0])
+    rows = table(np.zeros(3), V)[batch.touched]
+    score, _ = Interactions(2, 1, 0.1, (0, 0)).forward(engine, batch, [rows])
     # 1·2·(2 − 0.5) + 1·(−1)·1.5 + 2·(−1)·(−3), worked out by hand.
     assert score == pytest.approx([3.0 - 1.5 + 6.0])
 
@@ -89,10 +91,10 @@ def test_one_field_is_the_factorization_machine_and_columns_within_fields_intera
 def test_batches_hold_the_asked_rows_over_distinct_columns():
     rng = np.random.default_rng(0)
     X = csr_array(rng.normal(size=(20, 12)) * (rng.random((20, 12)) < 0.4))
-    columns = Columns(12)
-    columns.add(columns.new_in(X, np.arange(20)))
     fields = np.arange(12) % 3  # not ascending
-    batcher = Batcher(X, columns, check_fields(fields, X), engine, np.float64)
+    columns = Columns(12, check_fields(fields, X))
+    columns.add(columns.new_in(X, np.arange(20)))
+    batcher = Batcher(X, columns, None, engine, np.float64)
     rows = np.array([7, 3, 19, 3])
     batch = batcher(rows)
     assert len(np.unique(batch.touched)) == len(batch.touched)
@@ -109,10 +111,9 @@ def test_batches_hold_the_asked_rows_over_distinct_columns():
 
 def test_columns_without_a_slot_are_left_out():
     X = csr_array(np.arange(1.0, 13.0).reshape(3, 4))
-    columns = Columns(4)
+    columns = Columns(4, check_fields([0, 0, 1, 1], X))
     columns.add(np.array([1, 3]))
-    fields = check_fields([0, 0, 1, 1], X)
-    batch = Batcher(X, columns, fields, engine)(np.arange(3))
+    batch = Batcher(X, columns, None, engine)(np.arange(3))
     assert columns.seen.tolist() == [1, 3]
     np.testing.assert_array_equal(
         batch.X.toarray()[:, np.argsort(batch.touched)], X.toarray()[:, [1, 3]]
@@ -141,15 +142,16 @@ def test_losses_start_at_the_best_constant():
 
 def test_initial_factors_are_hashed_per_column_and_look_normal():
     head = Interactions(8, 5, 0.1, (42, 0))
-    values = head.initial(np.arange(20_000))
-    assert values.shape == (20_000, 40)
+    (values,) = head.initial_rows(np.arange(20_000))
+    assert values.shape == (20_000, 41)
     assert values.dtype == np.float32
+    assert not values[:, 0].any()
     some = np.array([19_999, 3, 500])
-    np.testing.assert_array_equal(head.initial(some), values[some])
-    other_output = Interactions(8, 5, 0.1, (42, 1)).initial(some)
-    assert not np.any(other_output == values[some])
+    np.testing.assert_array_equal(head.initial_rows(some)[0], values[some])
+    (other_output,) = Interactions(8, 5, 0.1, (42, 1)).initial_rows(some)
+    assert not np.any(other_output[:, 1:] == values[some, 1:])
     # 800,000 numbers: five standard errors of mean, deviation and lag-one products.
-    z = values.astype(float) / 0.1
+    z = values[:, 1:].astype(float) / 0.1
     assert abs(z.mean()) < 5 / 894
     assert abs(z.std() - 1) < 5 / 894
     assert abs((z[:, 1:] * z[:, :-1]).mean()) < 5 / 883

@@ -21,10 +21,17 @@ def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
     return start, for_rows
 
 
+def step(block, rows, grad, count):
+    values = block.take(engine, rows)
+    grad = grad.copy()
+    assert block.penalize(engine, values, grad, count)
+    block.update(engine, rows, values, grad, count)
+
+
 def run(solver, start, updates):
     block = Block(solver, start.copy())
     for rows, grad, count in updates:
-        block.update(engine, rows, block.value[rows], grad, count)
+        step(block, rows, grad, count)
     return block
 
 
@@ -94,8 +101,42 @@ def test_ftrl_starts_from_the_given_values(l1):
     start = np.array([[0.5], [-0.2], [0.0]])
     block = Block(FTRL(0.1, l1), start.copy())
     rows = np.arange(3)
-    block.update(engine, rows, block.value[rows], np.zeros((3, 1)), np.ones(3))
+    step(block, rows, np.zeros((3, 1)), np.ones(3))
     np.testing.assert_allclose(block.value, start, rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [AdaGrad, FTRL])
+def test_penalties_may_differ_between_the_columns_of_a_table(make):
+    start, updates = sparse_updates(1)
+    together = run(make(0.1, [0.3, 0.0], [0.0, 0.2]), start, updates)
+    for column, penalties in enumerate([(0.3, 0.0), (0.0, 0.2)]):
+        alone = [(rows, grad[:, [column]], count) for rows, grad, count in updates]
+        block = run(make(0.1, *penalties), start[:, [column]], alone)
+        np.testing.assert_allclose(together.value[:, [column]], block.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", [AdaGrad(0.1, 0.1, 0.1), FTRL(0.1, 0.1, 0.1)])
+def test_all_rows_at_once_as_one_by_one(solver):
+    start, grad = np.ones((3, 2)), np.arange(6.0).reshape(3, 2)
+    block, other = Block(solver, start.copy()), Block(solver, start.copy())
+    step(block, None, grad, np.full(1, 2.0))
+    step(other, np.arange(3), grad, np.full(3, 2.0))
+    np.testing.assert_array_equal(block.value, other.value)
+
+
+def test_other_settings_of_ftrl_keep_values_and_what_zeros_have_gathered():
+    start, updates = sparse_updates(2)
+    block = run(FTRL(0.1, l1=20.0), start, updates)
+    values, z = block.value.copy(), block.arrays[1].copy()
+    zero = values == 0
+    assert z[zero].any()
+    assert not zero.all()
+    block.change_solver(FTRL(0.1, l1=20.0, l2=0.5))
+    np.testing.assert_array_equal(block.arrays[1], z)
+    block.change_solver(FTRL(0.2, l1=5.0, beta=2.0))
+    np.testing.assert_array_equal(block.arrays[1][zero], np.clip(z[zero], -5, 5))
+    step(block, np.arange(6), np.zeros((6, 2)), np.zeros(6))
+    np.testing.assert_allclose(block.value, values, rtol=1e-12)
 
 
 def test_l1_leaves_exact_zeros():
@@ -105,16 +146,13 @@ def test_l1_leaves_exact_zeros():
         assert (block.value == 0).any()
 
 
-@pytest.mark.parametrize("solver", [AdaGrad(0.1, 0.1, 0.1), FTRL(0.1, 0.1, 0.1)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
-def test_a_gradient_that_is_not_finite_changes_nothing(solver, bad):
-    block = Block(solver, np.ones((3, 1)))
-    before = block.copy()
-    rows = np.array([0, 2])
-    with pytest.raises(FloatingPointError), np.errstate(over="ignore"):
-        block.update(engine, rows, block.value[rows], np.array([[1.0], [bad]]), np.ones(2))
-    for old, new in zip(before, block.arrays, strict=True):
-        np.testing.assert_array_equal(old, new)
+def test_a_gradient_that_is_not_finite_is_not_usable(bad):
+    block = Block(AdaGrad(0.1, l2=0.1), np.ones((3, 1)))
+    grad, count = np.array([[1.0], [bad]]), np.ones(2)
+    with np.errstate(over="ignore"):
+        assert not block.penalize(engine, np.ones((2, 1)), grad, count)
+        assert not block.penalize(engine, np.full((2, 1), bad), np.ones((2, 1)), count)
 
 
 def test_blocks_grow_copy_and_restore():
@@ -125,7 +163,7 @@ def test_blocks_grow_copy_and_restore():
     assert len(block.arrays[0]) == 4  # room to grow
     saved = block.copy()
     rows = np.array([2])
-    block.update(engine, rows, block.value[rows], np.ones((1, 3), np.float32), np.ones(1))
+    step(block, rows, np.ones((1, 3), np.float32), np.ones(1, np.float32))
     assert block.value[2, 0] != 2
     block.restore(saved)
     assert block.value[2, 0] == 2

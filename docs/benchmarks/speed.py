@@ -5,11 +5,15 @@
 makes an environment of its own beside this file, installs skfm from the checkout and the
 peers from the package index, and measures there. The contestants take turns, on one thread;
 quoted are medians over the rounds, and the median of the ratios round by round. A ratio
-above 1 says that skfm is faster. `loss` is the log loss on held-out rows after the same
-number of passes, each package at its own defaults but for the batch size named.
+above 1 says that skfm is faster. The losses are log losses on held-out rows after one pass
+and after three, each package at its own defaults but for the batch size named. The weights
+that pylibffm returns are all the same number (0.4.1), so that its losses are those that it
+prints, and its prediction is timed but worth nothing.
 """
 
 import argparse
+import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -20,7 +24,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PEERS = ["modern-fm==1.1.2", "pylibffm==0.4.1"]
+PEERS = ["modern-fm==1.1.2", "pylibffm==0.4.1", "torch==2.13.0"]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 PASSES = 3
 
@@ -56,8 +60,13 @@ class Ours:
     def predict(self, model, X, fields):
         return model.predict_proba(X)[:, 1]
 
+    def loss(self, model, X, y, fields):
+        from sklearn.metrics import log_loss
 
-class Modern:
+        return log_loss(y, self.predict(model, X, fields))
+
+
+class Modern(Ours):
     def __init__(self, cls, k, **params):
         self.field_aware = "FFM" in cls.__name__
         self.make = lambda passes: cls(
@@ -68,29 +77,106 @@ class Modern:
         extra = {"field_ids": fields} if self.field_aware else {}
         return self.make(passes).fit(X, y, **extra)
 
-    def predict(self, model, X, fields):
-        return model.predict_proba(X)[:, 1]
-
 
 class PyLibFFM:
     def __init__(self, k):
         self.k = k
 
-    def fit(self, X, y, fields, passes):
+    def fit(self, X, y, fields, passes, **validation):
         import pylibffm
 
-        options = {"k": self.k, "nr_iters": passes, "nr_threads": 1, "quiet": True}
-        with tempfile.TemporaryDirectory() as folder:
-            return pylibffm.train(X, y, fields, folder, options)
+        options = {"k": self.k, "nr_iters": passes, "nr_threads": 1}
+        options["auto_stop"] = bool(validation)  # it looks at the rows only then
+        with tempfile.TemporaryDirectory() as folder, printed() as lines:
+            model = pylibffm.train(X, y, fields, folder, options, **validation)
+        model.training = X, y, passes
+        model.printed = lines
+        return model
 
     def predict(self, model, X, fields):
         return model.predict(X, fields)
 
+    def loss(self, model, X, y, fields):
+        *training, passes = model.training
+        again = self.fit(*training, fields, passes, valid_x=X, valid_y=y)
+        table = [line.split() for line in again.printed if line.strip()[:1].isdigit()]
+        return float(table[-1][2]) if len(table) == passes else float("nan")
+
+
+class Torch:
+    """The network of `Ours` in PyTorch: sparse Adagrad for both parts, which has no L2 there.
+
+    Rows are the columns of their entries, one per field, as a matrix; making that matrix is
+    not timed. The seed, the layers' start and the order of rows are PyTorch's.
+    """
+
+    def __init__(self, k, hidden, batch_size):
+        self.k, self.hidden, self.batch_size = k, hidden, batch_size
+
+    def entries(self, X):
+        import torch
+
+        return torch.from_numpy(X.indices.reshape(X.shape[0], -1).astype("int64"))
+
+    def fit(self, X, y, fields, passes):
+        import torch
+        from torch import nn
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        entries, target = self.entries(X), torch.from_numpy(y.astype("float32"))
+        wide = nn.EmbeddingBag(X.shape[1], 1, mode="sum", sparse=True)
+        nn.init.zeros_(wide.weight)
+        embeddings = nn.Embedding(X.shape[1], self.k, sparse=True)
+        nn.init.normal_(embeddings.weight, std=0.1)
+        sizes = [entries.shape[1] * self.k, *self.hidden]
+        layers = [nn.Flatten()]
+        for n_in, n_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        deep = nn.Sequential(embeddings, *layers, nn.Linear(sizes[-1], 1))
+        optimizers = [
+            torch.optim.Adagrad(part.parameters(), lr=rate, initial_accumulator_value=1)
+            for part, rate in ((wide, 0.1), (deep, 0.05))
+        ]
+        loss = nn.BCEWithLogitsLoss(reduction="sum")
+        for _ in range(passes):
+            for rows in torch.randperm(len(entries)).split(self.batch_size):
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                batch = entries[rows]
+                loss((wide(batch) + deep(batch))[:, 0], target[rows]).backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+        return wide, deep
+
+    def predict(self, model, X, fields):
+        import torch
+
+        wide, deep = model
+        with torch.no_grad():
+            parts = [torch.sigmoid(wide(b) + deep(b)) for b in self.entries(X).split(1024)]
+        return torch.cat(parts)[:, 0].numpy()
+
+    loss = Ours.loss
+
+
+@contextlib.contextmanager
+def printed():
+    """Catch what compiled code prints, as a list of lines."""
+    lines, stdout = [], os.dup(1)
+    with tempfile.TemporaryFile("w+") as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield lines
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+            file.seek(0)
+            lines.extend(file)
+
 
 def compare(title, contestants, data, rounds, one_row):
     """Print a row per contestant; the first is the one that ratios refer to."""
-    from sklearn.metrics import log_loss
-
     X, y, X_test, y_test, fields = data
     passes = {name: [] for name in contestants}
     bulk = {name: [] for name in contestants}
@@ -98,12 +184,13 @@ def compare(title, contestants, data, rounds, one_row):
     losses = {}
     for _ in range(rounds):
         for name, contestant in contestants.items():
-            first, _ = seconds(lambda c=contestant: c.fit(X, y, fields, 1))
+            first, early = seconds(lambda c=contestant: c.fit(X, y, fields, 1))
             total, model = seconds(lambda c=contestant: c.fit(X, y, fields, PASSES))
             passes[name].append((total - first) / (PASSES - 1))
-            spent, p = seconds(lambda c=contestant, m=model: c.predict(m, X_test, fields))
+            spent, _ = seconds(lambda c=contestant, m=model: c.predict(m, X_test, fields))
             bulk[name].append(spent)
-            losses[name] = log_loss(y_test, p)
+            if name not in losses:
+                losses[name] = [contestant.loss(m, X_test, y_test, fields) for m in (early, model)]
             if one_row:
                 times = [
                     seconds(lambda c=contestant, m=model: c.predict(m, X_test[:1], fields))[0]
@@ -111,8 +198,8 @@ def compare(title, contestants, data, rounds, one_row):
                 ]
                 row[name].append(statistics.median(times))
     print(f"\n{title}: {X.shape[0]:,} × {len(set(fields))} one-hot, {X.shape[1]:,} columns")
-    head = f"{'':<26}{'s/pass':>8}{'ratio':>7}{'loss':>9}{'predict s':>11}{'ratio':>7}"
-    print(head + f"{'one row µs':>12}")
+    head = f"{'':<22}{'s/pass':>8}{'ratio':>7}{'loss, 1':>9}{f'loss, {PASSES}':>9}"
+    print(head + f"{'predict s':>11}{'ratio':>7}{'one row µs':>12}")
     base = next(iter(contestants))
     for name in contestants:
 
@@ -122,8 +209,9 @@ def compare(title, contestants, data, rounds, one_row):
 
         single = f"{1e6 * statistics.median(row[name]):>12.0f}" if row[name] else ""
         print(
-            f"{name:<26}{statistics.median(passes[name]):>8.3f}{ratio(passes):>7.2f}"
-            f"{losses[name]:>9.4f}{statistics.median(bulk[name]):>11.3f}{ratio(bulk):>7.2f}{single}",
+            f"{name:<22}{statistics.median(passes[name]):>8.3f}{ratio(passes):>7.2f}"
+            f"{losses[name][0]:>9.4f}{losses[name][1]:>9.4f}"
+            f"{statistics.median(bulk[name]):>11.3f}{ratio(bulk):>7.2f}{single}",
             flush=True,
         )
 
@@ -132,7 +220,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["fm", "ffm"])
+    parser.add_argument("--only", choices=["fm", "ffm", "widedeep"])
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
@@ -155,18 +243,17 @@ def main():
     X, y = csr_matrix(clicks.X), clicks.y
     data = X[:-n_test], y[:-n_test], X[-n_test:], y[-n_test:], clicks.fields.astype(np.int32)
     print(f"modern-fm {modern_fm.__version__}, numpy {np.__version__}, one thread,")
-    print(f"medians of {args.rounds} rounds in turn; loss after {PASSES} passes")
-    if args.only != "ffm":
+    print(f"medians of {args.rounds} rounds in turn")
+    if args.only in (None, "fm"):
         ours, theirs = skfm.FMClassifier, modern_fm.FMClassifier
         contestants = {
             "skfm": Ours(ours, 8),
-            "skfm, batch 512": Ours(ours, 8, batch_size=512),
             "skfm, batch 256": Ours(ours, 8, batch_size=256),
             "modern-fm (batch 1)": Modern(theirs, 8),
             "modern-fm, batch 256": Modern(theirs, 8, batch_size=256),
         }
         compare("FM, k=8", contestants, data, args.rounds, one_row=True)
-    if args.only != "fm":
+    if args.only in (None, "ffm"):
         ours, theirs = skfm.FFMClassifier, modern_fm.FFMClassifier
         contestants = {
             "skfm": Ours(ours, 4),
@@ -176,6 +263,14 @@ def main():
             "pylibffm (batch 1)": PyLibFFM(4),
         }
         compare("FFM, k=4", contestants, data, args.rounds, one_row=False)
+    if args.only in (None, "widedeep"):
+        layers = {"hidden_layer_sizes": (128, 64), "fields": 39, "batch_size": 256}
+        contestants = {
+            "skfm": Ours(skfm.WideDeepClassifier, 8, **layers),
+            "skfm, AdaGrad only": Ours(skfm.WideDeepClassifier, 8, solver="adagrad", **layers),
+            "PyTorch": Torch(8, (128, 64), 256),
+        }
+        compare("Wide & Deep, batch 256", contestants, data, args.rounds, one_row=True)
     return 0
 
 

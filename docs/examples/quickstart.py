@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from skfm import FFMClassifier, FMClassifier
+from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm.datasets import make_clicks
 
 
@@ -48,10 +48,14 @@ def from_csv(path, target):
     return np.delete(rows, column, axis=1), rows[:, column].astype(str), None
 
 
+def encoder():
+    """One column per category; rare and new ones of a variable share one."""
+    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5)
+
+
 def encoded(model):
-    """A pipeline from strings: rare categories share a column, new ones are ignored."""
-    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5)
-    return make_pipeline(encoder, model)
+    """A pipeline from strings to predictions."""
+    return make_pipeline(encoder(), model)
 
 
 def main():
@@ -75,6 +79,7 @@ def main():
         "LogisticRegression": LogisticRegression(max_iter=1000),
         "FMClassifier": FMClassifier(random_state=0),
         "FFMClassifier": FFMClassifier(k=4, random_state=0),
+        "WideDeepClassifier": WideDeepClassifier(random_state=0),
     }
 
     def report(name, predicted, seconds):

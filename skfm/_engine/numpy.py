@@ -6,7 +6,7 @@ distinct columns. All functions follow the dtype of ``V``.
 """
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array
 
 # The sum of a batch's squared gradients must stay below this, so that sums of squares
 # over a long training stay finite in float32. NaN fails the comparison too.
@@ -34,62 +34,102 @@ def pool(batch, V):
     return batch.P @ V
 
 
+def pool_gradient(batch, dE):
+    """Gradient of the pooling in the parameter rows: Pᵀ dE, of shape (U, width)."""
+    return batch.P_T @ dE
+
+
 def interact(batch, V):
-    """Score all pairwise interactions of each row, in time linear in its entries.
+    """Score each row: its linear terms and all pairwise interactions, in linear time.
 
-    With V of shape (U, F·k), ⟨E_ab, E_ba⟩ summed over all ordered pairs of fields,
-    diagonal included, counts every pair of entries twice and every entry with itself
-    once: the score is half of that sum less the self terms. One field (F = 1) is
-    Rendle's (2010) identity for the factorization machine; more are the field-aware
-    machine of Juan et al. (2016).
+    V has shape (U, 1 + F·k): a column's linear weight, then its factors for each field.
+    ⟨E_ab, E_ba⟩ summed over all ordered pairs of fields, diagonal included, counts every
+    pair of entries twice and every entry with itself once: the interactions are half of
+    that sum less the self terms. One field (F = 1) is Rendle's (2010) identity for the
+    factorization machine; more are the field-aware machine of Juan et al. (2016).
 
-    Returns the scores, shape (B,), and the partners E_ba, shape (B·F, F·k), which
-    `interact_gradient` needs again.
+    Returns the scores, shape (B,), and what each pooled row meets, shape (B·F, 1 + F·k):
+    the constant 1 and the partners E_ba. `interact_gradient` needs these again.
     """
     B, F = batch.n_rows, batch.n_fields
-    E = partners = pool(batch, V)
-    if F > 1:
-        # Copying whole factor vectors, as opaque items, is several times as fast.
-        vectors = _items(E.reshape(B * F * F, -1)).reshape(B, F, F)
-        partners = np.ascontiguousarray(vectors.swapaxes(1, 2)).view(V.dtype).reshape(E.shape)
-    own = _own_factors(batch, V)
-    self_terms = batch.squares @ np.vecdot(own, own)
-    score = np.vecdot(E.reshape(B, -1), partners.reshape(B, -1))
-    return 0.5 * (score - self_terms), partners
+    E = pool(batch, V)
+    partners = np.empty_like(E)
+    np.copyto(_factors(partners, F), _factors(E, F).swapaxes(1, 2))
+    partners[:, 0] = 1
+    linear = E[:, 0].reshape(B, F).sum(axis=1)
+    linear_and_pairs = np.vecdot(E.reshape(B, -1), partners.reshape(B, -1))
+    self_terms = batch.squares @ _self_products(batch, V)
+    return 0.5 * (linear + linear_and_pairs - self_terms), partners
 
 
 def interact_gradient(batch, V, partners, delta):
-    """Gradient of Σ δ·score in V, of shape (U, F·k); `delta` has shape (B,)
-    and the dtype of V."""
+    """Gradient of Σ δ·score in V, of shape (U, 1 + F·k); `delta` has shape (B,) and the
+    dtype of V."""
     F = batch.n_fields
     weight = (batch.squares_T @ delta)[:, None]
     if F == 1:
         dV = batch.X_T @ (partners * delta[:, None])
-        dV -= weight * V
+        # A matrix product is the fastest outer product where rows are short.
+        dV -= np.dot(weight, _mask_of_factors(V)[None, :]) * V
         return dV
     # Scaling the entries of P takes F·k times fewer products than those of E.
     per_entry = batch.values * np.repeat(delta, np.diff(batch.indptr[::F]))
-    scaled = csr_array((per_entry, batch.indices, batch.indptr), shape=(F * batch.n_rows, len(V)))
-    dV = scaled.T @ partners
-    own = _own_factors(batch, dV) - weight * _own_factors(batch, V)
-    put(_by_field(dV, F), _own_rows(batch), own)
+    scaled = csc_array((per_entry, batch.indices, batch.indptr), shape=batch.P.shape[::-1])
+    dV = scaled @ partners
+    own = _own_factors(batch, V)
+    dV.ravel()[own] -= weight * V.ravel().take(own)
     return dV
 
 
-def _own_factors(batch, V):
-    """The factors by which columns meet others of their own field, (U, k)."""
+def _factors(E, n_fields):
+    """View the factor vectors within pooled rows as opaque items, of shape (B, F, F).
+
+    Copying whole vectors is several times as fast as copying numbers.
+    """
+    row = E.strides[0]
+    vector = np.dtype((np.void, (row - E.itemsize) // n_fields))
+    return np.ndarray(
+        (len(E) // n_fields, n_fields, n_fields),
+        vector,
+        E,
+        offset=E.itemsize,
+        strides=(n_fields * row, row, vector.itemsize),
+    )
+
+
+def _self_products(batch, V):
+    """‖v‖² of the factors by which columns meet others of their own field, (U,)."""
     if batch.n_fields == 1:
-        return V
-    return _by_field(V, batch.n_fields).take(_own_rows(batch), axis=0)
+        return (V * V) @ _mask_of_factors(V)
+    own = V.ravel().take(_own_factors(batch, V))
+    return np.vecdot(own, own)
 
 
-def _own_rows(batch):
-    return np.arange(len(batch.field)) * batch.n_fields + batch.field
+def _mask_of_factors(V):
+    """1 for each factor, 0 for the linear weight."""
+    mask = np.ones(V.shape[1], V.dtype)
+    mask[0] = 0
+    return mask
 
 
-def _by_field(V, n_fields):
-    """The factors of each column for each field, one below the other: (U·F, k)."""
-    return V.reshape(len(V) * n_fields, V.shape[1] // n_fields)
+def _own_factors(batch, V):
+    """Where in V, flattened, a column's factors for its own field are, (U, k)."""
+    k = (V.shape[1] - 1) // batch.n_fields
+    first = np.arange(len(V)) * V.shape[1] + 1 + batch.field * k
+    return first[:, None] + np.arange(k)
+
+
+def take(table, rows):
+    """Copy some rows of a table; all if `rows` is None."""
+    return table.copy() if rows is None else table.take(rows, axis=0)
+
+
+def put(table, rows, values):
+    """Set ``table[rows] = values``, faster than indexing does; all rows if `rows` is None."""
+    if rows is None:
+        table[...] = values
+    else:
+        np.put(_items(table), rows, _items(np.ascontiguousarray(values, table.dtype)))
 
 
 def _items(rows):
@@ -97,66 +137,70 @@ def _items(rows):
     return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
 
 
-def put(table, rows, values):
-    """Set ``table[rows] = values`` for matrices, faster than indexing does."""
-    np.put(_items(table), rows, _items(np.ascontiguousarray(values)))
+def add_penalty(grad, values, count, l2):
+    """Add the L2 penalty of λ·v per occurrence to a gradient, in place.
+
+    Parameters
+    ----------
+    grad, values : ndarray of shape (U, width)
+        Gradient of the batch's summed loss in the rows of a table, and the rows.
+    count : ndarray of shape (U,) or (1,)
+        How often each row occurred in the batch, weighted.
+    l2 : ndarray of shape (1, width) or (1, 1)
+
+    Returns
+    -------
+    usable : bool
+        Whether the gradient can be squared and summed up.
+    """
+    grad += _outer(count, l2, values) * values
+    flat = grad.ravel()
+    return flat @ flat < MAX_SQUARE
 
 
-def adagrad(table, accum, rows, values, grad, count, learning_rate, l1, l2):
+def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     """AdaGrad (Duchi et al. 2011, section 4) on some rows of a table and its state, in place.
 
-    `values` is ``table[rows]``, `grad` the gradient of the batch's summed loss and
-    `count` how often each row occurred in the batch, weighted. Returns False, and
-    changes nothing, if the gradient is too large to be squared.
+    `values` is ``table[rows]``, `grad` the penalized gradient, which is used up, and
+    `count` as in `add_penalty`. `rows` None means all rows.
     """
-    count = count[:, None]
-    step = _penalized(grad, values, count, l2)
-    if step is None:
-        return False
-    total = accum.take(rows, axis=0)
-    total += step * step
+    total = take(accum, rows)
+    total += grad * grad
     put(accum, rows, total)
     root = np.sqrt(total, out=total)
-    step /= root
+    step = np.divide(grad, root, out=grad)
     step *= -learning_rate
     step += values
-    if l1:
-        step = _shrink(step, (l1 * learning_rate) * count / root)
+    if l1.any():
+        step = _shrink(step, learning_rate * _outer(count, l1, step) / root)
     put(table, rows, step)
-    return True
 
 
-def ftrl(table, z, n, rows, values, grad, count, learning_rate, beta, l1, l2):
+def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), as `adagrad` otherwise."""
-    step = _penalized(grad, values, count[:, None], l2)
-    if step is None:
-        return False
-    total = n.take(rows, axis=0)
+    total = take(n, rows)
     sigma = np.sqrt(total)
-    total += step * step
+    total += grad * grad
     put(n, rows, total)
     root = np.sqrt(total, out=total)
     np.subtract(root, sigma, out=sigma)
     sigma *= values
     sigma /= learning_rate
-    step -= sigma
-    step += z.take(rows, axis=0)
+    step = np.subtract(grad, sigma, out=grad)
+    step += take(z, rows)
     put(z, rows, step)
-    if l1:
-        step = _shrink(step, l1)
+    if l1.any():
+        step = _shrink(step, l1.astype(step.dtype))
     step *= -learning_rate
     root += beta
     step /= root
     put(table, rows, step)
-    return True
 
 
-def _penalized(grad, values, count, l2):
-    """The gradient with the L2 penalty of λ·v per occurrence; None if not usable."""
-    step = values * (l2 * count)
-    step += grad
-    flat = step.ravel()
-    return step if flat @ flat < MAX_SQUARE else None
+def _outer(count, penalty, like):
+    """Penalty of each parameter: strength times occurrences."""
+    # A matrix product is the fastest outer product where rows are short.
+    return np.dot(count[:, None], penalty.astype(like.dtype))
 
 
 def _shrink(x, threshold):

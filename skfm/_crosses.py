@@ -1,0 +1,135 @@
+"""Crosses: products of columns from different fields, hashed into buckets."""
+
+from itertools import combinations
+from numbers import Integral
+
+import numpy as np
+
+from ._batch import MAX_VALUE
+from ._hashing import mix
+
+MAX_PAIRS = 2**20
+MAX_PER_BATCH = 2**24  # seconds, and a gigabyte
+
+
+class Crosses:
+    """Which fields are crossed, and how a batch's crosses are found.
+
+    A cross is hashed from the columns that it is made of, in the order of their fields:
+    the bucket depends on nothing else. Fields with several entries in a row give every
+    combination, fields without any give none.
+
+    Parameters
+    ----------
+    tuples : list of tuple of int
+        Fields of each cross, ascending.
+    n_fields, n_buckets : int
+    """
+
+    def __init__(self, tuples, n_fields, n_buckets):
+        self.n_fields, self.n_buckets = n_fields, n_buckets
+        self.tuples = tuples
+        lengths = sorted({len(fields) for fields in tuples})
+        self._by_length = [np.array([t for t in tuples if len(t) == n]) for n in lengths]
+
+    def __call__(self, indptr, columns, values):
+        """Find the crosses of a batch.
+
+        Parameters
+        ----------
+        indptr : ndarray of shape (n_rows * n_fields + 1,)
+            Where the entries of each row and field begin.
+        columns, values : ndarray of shape (n_entries,)
+            Columns of the matrix that the entries are in, and their values.
+
+        Returns
+        -------
+        indptr : ndarray of shape (n_rows + 1,)
+        buckets, values : ndarray of shape (n_crosses,)
+            Crosses of each row, one row after the other.
+        """
+        n_rows = (len(indptr) - 1) // self.n_fields
+        hashes = mix(columns.astype(np.uint64))
+        parts = [self._of_length(fields, indptr, hashes, values) for fields in self._by_length]
+        row, buckets, values = map(np.concatenate, zip(*parts, strict=True))
+        if len(parts) > 1:
+            order = np.argsort(row, kind="stable")
+            row, buckets, values = row[order], buckets[order], values[order]
+        counts = np.bincount(row, minlength=n_rows)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), buckets, values
+
+    def _of_length(self, fields, indptr, hashes, values):
+        """Row, bucket and value of all crosses of so many fields."""
+        n_rows = (len(indptr) - 1) // self.n_fields
+        # One group of entries per row, cross and field; a combination takes one of each.
+        group = (np.arange(n_rows)[:, None, None] * self.n_fields + fields).reshape(
+            n_rows * len(fields), -1
+        )
+        length = indptr.take(group + 1) - indptr.take(group)
+        n_combinations = length.prod(axis=1, dtype=np.float64)
+        if n_combinations.sum() > MAX_PER_BATCH:
+            raise ValueError(
+                f"{n_rows} rows have {n_combinations.sum():.0f} crosses, as fields with several "
+                "entries give every combination. Cross fewer fields, or take fewer rows at a "
+                "time (batch_size)."
+            )
+        n_combinations = n_combinations.astype(np.intp)
+        which = np.repeat(np.arange(len(group)), n_combinations)
+        end = np.cumsum(n_combinations)
+        number = np.arange(len(which)) - np.repeat(end - n_combinations, n_combinations)
+        found = np.zeros(len(which), np.uint64)
+        product = np.ones(len(which), values.dtype)
+        for field in range(group.shape[1]):
+            choices = length[:, field].take(which)
+            entry = indptr.take(group[:, field].take(which)) + number % choices
+            number //= choices
+            found = mix(found + hashes.take(entry))
+            with np.errstate(over="ignore"):
+                product *= values.take(entry)
+            np.clip(product, -MAX_VALUE, MAX_VALUE, out=product)
+        return which // len(fields), (found % np.uint64(self.n_buckets)).astype(np.intp), product
+
+
+def check_crosses(crosses, n_fields, n_buckets):
+    """Turn the `crosses` parameter into `Crosses`; None if there are none."""
+    if crosses is None:
+        return None
+    if isinstance(crosses, str) and crosses == "all":
+        n_pairs = n_fields * (n_fields - 1) // 2
+        if n_pairs > MAX_PAIRS:
+            raise ValueError(
+                f"crosses='all' means {n_pairs} pairs of the {n_fields} fields, and at most "
+                f"{MAX_PAIRS} are allowed: name those that matter, or merge fields (fields=)."
+            )
+        tuples = list(combinations(range(n_fields), 2))
+    else:
+        if not _is_list(crosses):
+            raise ValueError(f"crosses must be None, 'all' or a list of tuples, got {crosses!r}.")
+        tuples = [_check_cross(cross, n_fields) for cross in crosses]
+        if len(set(tuples)) < len(tuples):
+            raise ValueError("crosses must name each combination of fields once.")
+    return Crosses(tuples, n_fields, n_buckets) if tuples else None
+
+
+def _check_cross(cross, n_fields):
+    """The fields of a cross, ascending."""
+    fields = list(cross) if _is_list(cross) else [cross]
+    whole = all(isinstance(f, Integral) and not isinstance(f, bool) for f in fields)
+    if not whole or len(fields) < 2:
+        raise ValueError(
+            f"A cross is a tuple of two or more fields, numbered from 0; got {cross!r} in "
+            "crosses. Pass 'all' for all pairs."
+        )
+    for field in fields:
+        if not 0 <= field < n_fields:
+            raise ValueError(
+                f"crosses names field {field}, but there are {n_fields} fields, from 0 to "
+                f"{n_fields - 1}."
+            )
+    if len(set(fields)) < len(fields):
+        raise ValueError(f"A field cannot be crossed with itself: {cross!r} in crosses.")
+    return tuple(sorted(int(field) for field in fields))
+
+
+def _is_list(value):
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)

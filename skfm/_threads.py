@@ -1,0 +1,50 @@
+"""How many threads there are: of BLAS within a fit, and of our own."""
+
+import os
+import threading
+
+from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
+from threadpoolctl import ThreadpoolController
+
+
+class _OneBlasThread:
+    """A context, for any number of threads at a time, in which BLAS runs on one thread.
+
+    With two, sums have another order and results other bits. The number of BLAS threads
+    belongs to the process: the first to enter sets it, the last to leave restores it.
+    """
+
+    def __init__(self):
+        self._controller = self._limiter = None
+        self._lock, self._inside = threading.Lock(), 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self):
+        """Begin anew in a child process, where no fit is under way."""
+        if self._inside:
+            self._limiter.restore_original_limits()
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if self._controller is None:  # looking for the libraries takes milliseconds
+                self._controller = ThreadpoolController()
+            if self._inside == 0:
+                self._limiter = self._controller.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limiter.restore_original_limits()
+
+
+one_blas_thread = _OneBlasThread()
+
+
+def n_threads(n_jobs):
+    """Number of threads to start for `n_jobs`: one within a joblib worker, as of a search."""
+    return 1 if get_active_backend()[0].nesting_level else effective_n_jobs(n_jobs)

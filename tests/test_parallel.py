@@ -1,0 +1,120 @@
+"""Several threads and processes at once: same bits, no shared state, no crowd."""
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from threadpoolctl import threadpool_info
+
+import skfm._training
+from skfm import FMClassifier, WideDeepClassifier
+from skfm._threads import one_blas_thread
+from skfm.datasets import make_clicks
+
+from .common import ESTIMATORS, SOLVERS, scores, small_clicks, targets
+
+
+def module_state():
+    """The identity of everything in skfm's modules, and the contents of what can change."""
+    modules = {name: m for name, m in sys.modules.items() if name.split(".")[0] == "skfm"}
+    return {
+        (name, key): (id(value), repr(value) if isinstance(value, (dict, list, set)) else None)
+        for name, module in modules.items()
+        for key, value in vars(module).items()
+        if not key.startswith("__")
+    }
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_predictions_while_clones_are_fitted_have_the_bits_of_one_thread(cls):
+    clicks = small_clicks(400)
+    y = targets(cls(), clicks)
+    model = cls(solver="adagrad", max_iter=3, tol=None, random_state=0).fit(clicks.X, y)
+    expected = {"adagrad": scores(model, clicks.X)}
+    other = clone(model).set_params(solver="ftrl").fit(clicks.X, y)
+    expected["ftrl"] = scores(other, clicks.X)
+    before = module_state()
+
+    def predict(_):
+        return scores(model, clicks.X)
+
+    def fit(solver):
+        return solver, scores(clone(model).set_params(solver=solver).fit(clicks.X, y), clicks.X)
+
+    with ThreadPoolExecutor(12) as pool:
+        fits = [pool.submit(fit, solver) for solver in SOLVERS * 6]
+        predictions = list(pool.map(predict, range(80)))
+    for found in predictions:
+        np.testing.assert_array_equal(found, expected["adagrad"])
+    for solver, found in (future.result() for future in fits):
+        np.testing.assert_array_equal(found, expected[solver])
+    assert module_state() == before
+
+
+def blas_threads():
+    return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+
+def test_blas_stays_on_one_thread_until_the_last_fit_ends():
+    before = blas_threads()
+    with one_blas_thread:
+        with one_blas_thread:
+            assert blas_threads() == {1}
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_during_a_fit_starts_afresh():
+    before = blas_threads()
+    with one_blas_thread:
+        child = os.fork()
+        if not child:
+            with one_blas_thread:
+                alone = blas_threads() == {1}
+            os._exit(not alone or blas_threads() != before)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def threads_of_a_fit(n_jobs):
+    """Threads that train the outputs of one fit, and the BLAS threads of each."""
+    X, y = load_iris(return_X_y=True)
+    seen, blas, one_pass = set(), set(), skfm._training.one_pass
+
+    def watched(*args):
+        seen.add(threading.get_ident())
+        blas.update(blas_threads())
+        return one_pass(*args)
+
+    skfm._training.one_pass = watched
+    try:
+        FMClassifier(n_jobs=n_jobs, max_iter=20, tol=None, random_state=0).fit(X, y)
+    finally:
+        skfm._training.one_pass = one_pass
+    return len(seen), blas
+
+
+def test_no_more_threads_than_asked_for_and_none_within_a_worker():
+    assert threads_of_a_fit(None) == (1, {1})
+    threads, blas = threads_of_a_fit(3)
+    assert threads > 1  # or what follows would prove nothing
+    assert blas == {1}
+    for n_jobs in (2, -1):
+        in_workers = Parallel(2, backend="loky")(delayed(threads_of_a_fit)(n_jobs) for _ in "ab")
+        assert in_workers == [(1, {1})] * 2
+
+
+def test_the_network_predicts_the_same_bits_with_any_number_of_blas_threads():
+    clicks = make_clicks(3000, n_fields=20, n_categories=30, random_state=0)
+    model = WideDeepClassifier(hidden_layer_sizes=(128, 64), max_iter=1, random_state=0)
+    model.fit(clicks.X, clicks.y)
+    many = scores(model, clicks.X)
+    with one_blas_thread:
+        np.testing.assert_array_equal(scores(model, clicks.X), many)
