@@ -457,7 +457,7 @@ def test_unfitted_estimators_say_so(cls):
 def test_it_warns_if_passes_did_not_suffice(cls):
     clicks = small_clicks()
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
-        cls(max_iter=2).fit(clicks.X, targets(cls(), clicks))
+        cls(max_iter=2, early_stopping=False).fit(clicks.X, targets(cls(), clicks))
 
 
 @every_estimator
