@@ -35,7 +35,7 @@ from ._batch import (
     without_stored_zeros,
 )
 from ._callbacks import CallbackSupportMixin, FitWatch
-from ._engine import numpy as engine
+from ._engine import load
 from ._fields import warn_user
 from ._losses import LogLoss, SquaredLoss
 from ._threads import n_threads, one_blas_thread
@@ -92,6 +92,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "engine": [StrOptions({"auto", "numpy", "numba"})],
         "n_jobs": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Integral, None, -1, closed="right"),
@@ -330,14 +331,19 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         return 256 if self.batch_size == "auto" else self.batch_size
 
     def _for_each_output(self, do, data, on_interrupt=None):
-        """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads."""
+        """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads.
+
+        A single output has them all to itself.
+        """
         tasks = [
             (model, self._sample(data, output), output) for output, model in enumerate(self._models)
         ]
-        n_workers = min(n_threads(self.n_jobs), len(tasks))
+        n_jobs = n_threads(self.n_jobs)
+        n_workers = min(n_jobs, len(tasks))
         if n_workers == 1:
-            for task in tasks:
-                do(*task)
+            with load(self.engine).threads(n_jobs):
+                for task in tasks:
+                    do(*task)
             return
         # An executor, unlike joblib.Parallel, waits for its threads after Ctrl-C.
         with ThreadPoolExecutor(n_workers) as pool:
@@ -352,7 +358,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 future.result()
 
     def _sample(self, data, output):
-        batcher = Batcher(data.X, self._columns, self._crosses, engine)
+        batcher = Batcher(data.X, self._columns, self._crosses, load(self.engine))
         return Sample(batcher, data.used, self._target(data.y, output), data.weight)
 
     def _warn_of_outcome(self, data):
@@ -444,8 +450,11 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
         From float32 parameters no float64 score can overflow, however far a fit went.
         """
-        batcher = Batcher(X, self._columns, self._crosses, engine, np.float64)
-        return raw_scores(self._models, batcher, np.arange(X.shape[0]) if rows is None else rows)
+        engine = load(self.engine)
+        batcher = Batcher(X, self._columns, self._crosses, engine, np.float64, trains=False)
+        rows = np.arange(X.shape[0]) if rows is None else rows
+        with engine.threads(n_threads(self.n_jobs)):
+            return raw_scores(self._models, batcher, rows)
 
     def _predict_raw(self, X):
         check_is_fitted(self)

@@ -1,5 +1,6 @@
 """From CSR rows to mini-batches. Nothing else in the package knows the user's matrix."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -100,38 +101,38 @@ class Columns:
     def __init__(self, n_features, fields):
         self.fields, self.field = fields, np.empty(0, np.int32)
         self.seen = np.empty(0, np.intp)
-        self._slot_of = np.full(n_features, -1, np.int32)
+        self.slot_of = np.full(n_features, -1, np.int32)
 
     def __len__(self):
         return len(self.seen)
 
     def new_in(self, X, rows):
         """Return the columns that occur in `rows` of X and have no slot yet."""
-        fresh = np.zeros(len(self._slot_of), bool)
+        fresh = np.zeros(len(self.slot_of), bool)
         for chunk in np.array_split(rows, 1 + len(rows) // _CHUNK_ROWS):
-            fresh[X.indices.take(_positions(X.indptr, chunk)[0])] = True
-        fresh &= self._slot_of < 0
+            fresh[X.indices.take(positions(X.indptr, chunk)[0])] = True
+        fresh &= self.slot_of < 0
         return np.flatnonzero(fresh)
 
     def add(self, columns):
         """Give slots to new columns."""
-        self._slot_of[columns] = np.arange(len(self), len(self) + len(columns))
+        self.slot_of[columns] = np.arange(len(self), len(self) + len(columns))
         self.seen = np.concatenate([self.seen, columns])
         self.field = np.concatenate([self.field, self.fields.of(columns)])
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""
         # As intp, which NumPy would otherwise convert to again with each use.
-        return self._slot_of.take(columns).astype(np.intp)
+        return self.slot_of.take(columns).astype(np.intp)
 
     def spread(self, table):
         """Lay out table rows over all columns, with zeros where none was seen."""
-        full = np.zeros((len(self._slot_of), *table.shape[1:]), table.dtype)
+        full = np.zeros((len(self.slot_of), *table.shape[1:]), table.dtype)
         full[self.seen] = table
         return full
 
     def __getstate__(self):
-        return {"n_features": len(self._slot_of), "fields": self.fields, "seen": self.seen}
+        return {"n_features": len(self.slot_of), "fields": self.fields, "seen": self.seen}
 
     def __setstate__(self, state):
         self.__init__(state["n_features"], state["fields"])
@@ -143,8 +144,9 @@ class Batch:
 
     Attributes
     ----------
-    touched : ndarray of shape (U,)
-        Slots of the distinct columns.
+    touched : ndarray of shape (U,) or None
+        Slots of the distinct columns. None stands for all, where the engine predicts
+        without telling them apart.
     field : ndarray of shape (U,)
         Field of each distinct column.
     X : csr_array of shape (B, U)
@@ -162,6 +164,7 @@ class Batch:
 
     def __init__(self, batcher, touched, indptr, indices, values, n_fields):
         self.touched, self.n_fields, self._batcher = touched, n_fields, batcher
+        self._n_scratch = 0
         self.n_rows, self.binary = (len(indptr) - 1) // n_fields, batcher.binary
         self.indptr, self.indices, self.values = indptr, indices, values
 
@@ -179,11 +182,25 @@ class Batch:
             return None
         return (self.crosses if table == "crosses" else self).touched
 
-    def count(self, table, weight):
+    def count(self, engine, table, weight):
         """How often each of these rows occurs, weighted."""
         if table == "all":
             return weight.sum(keepdims=True)
-        return (self.crosses if table == "crosses" else self).pattern_T @ weight
+        return engine.count(self.crosses if table == "crosses" else self, weight)
+
+    def scratch(self, shape, dtype):
+        """An array of any content, valid until the batcher cuts the next batch.
+
+        New memory for every batch would be slow: the system hands it out page by page.
+        """
+        buffers, number = self._batcher.buffers, self._n_scratch
+        self._n_scratch += 1
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if number == len(buffers):
+            buffers.append(np.empty(0, np.uint8))
+        if len(buffers[number]) < size:
+            buffers[number] = np.empty(size, np.uint8)
+        return buffers[number][:size].view(dtype).reshape(shape)
 
     @cached_property
     def P(self):
@@ -226,59 +243,30 @@ class Batch:
 class Batcher:
     """Cuts batches out of a CSR matrix, ignoring columns that have no slot."""
 
-    def __init__(self, X, columns, crosses, engine, dtype=np.float32):
+    def __init__(self, X, columns, crosses, engine, dtype=np.float32, trains=True):
         self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
-        self.engine, self.dtype = engine, dtype
+        self.engine, self.dtype, self.trains, self.buffers = engine, dtype, trains, []
         self.binary = bool((X.data == 1).all())
         length = entries_per_row(X)
-        self._length = length[0] if len(length) and (length == length[0]).all() else None
-        self._stamp = np.empty(max(len(columns), crosses.n_buckets if crosses else 0), np.int32)
+        self.length = length[0] if len(length) and (length == length[0]).all() else None
+        self.stamp = np.zeros(max(len(columns), crosses.n_buckets if crosses else 0) + 1, np.int32)
 
     def __call__(self, rows):
         """Return the batch of the rows numbered `rows`."""
-        B, F = len(rows), self.fields.n_fields
-        columns, values, length = self._entries(rows)
-        slots = self.columns.slots(columns)
-        unknown = slots.min(initial=0) < 0
-        if F > 1 or unknown:
-            row = np.repeat(np.arange(B), length)
-            if unknown:
-                known = slots >= 0
-                slots, values, row = slots[known], values[known], row[known]
-            group = row * F + self.columns.field.take(slots)
-            if not self.fields.ascending:
-                order = np.argsort(group, kind="stable")
-                slots, values, group = slots[order], values[order], group[order]
-            length = np.bincount(group, minlength=B * F)
-        indptr = np.zeros(B * F + 1, np.int32)
-        np.cumsum(length, out=indptr[1:])
-        touched, local = self.engine.distinct(slots, self._stamp)
-        return Batch(self, touched, indptr, local, values, F)
+        return Batch(self, *self.engine.assemble(self, rows), self.fields.n_fields)
 
     def crosses_of(self, batch):
         """The batch of the crosses of a batch."""
-        columns = self.columns.seen.take(batch.touched).take(batch.indices)
+        slots = batch.indices if batch.touched is None else batch.touched.take(batch.indices)
+        columns = self.columns.seen.take(slots)
         indptr, buckets, values = self.crosses(batch.indptr, columns, batch.values)
-        touched, local = self.engine.distinct(buckets, self._stamp)
+        touched, local = None, buckets
+        if batch.touched is not None:
+            touched, local = self.engine.distinct(buckets, self.stamp)
         return Batch(self, touched, indptr, local, values, 1)
 
-    def _entries(self, rows):
-        """Columns and values of the entries of `rows`, one after the other, and their number
-        in each row."""
-        X = self.X
-        if self._length is not None:  # copying whole rows is faster
-            length = np.full(len(rows), self._length)
-            columns, data = (
-                array[: X.nnz].reshape(X.shape[0], self._length).take(rows, axis=0).ravel()
-                for array in (X.indices, X.data)
-            )
-        else:
-            positions, length = _positions(X.indptr, rows)
-            columns, data = X.indices.take(positions), X.data.take(positions)
-        return columns, data.astype(self.dtype, copy=False), length
 
-
-def _positions(indptr, rows):
+def positions(indptr, rows):
     """Where the entries of `rows` are stored, and how many each row has."""
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start

@@ -123,9 +123,9 @@ class WideDeep:
 
     def forward(self, engine, batch, values, step=None):
         """As for the interactions."""
-        score = batch.X @ values[0][:, 0]
+        score = engine.linear(batch, values[0])
         if self.n_buckets:
-            score = score + batch.crosses.X @ values[1][:, 0]
+            score = score + engine.linear(batch.crosses, values[1])
         if not self.k:
             return score, None
         embeddings, *layers = values[self.n_sparse - 1 :]
@@ -148,9 +148,9 @@ class WideDeep:
 
     def backward(self, engine, batch, values, memory, delta):
         """As for the interactions."""
-        grads = [(batch.X_T @ delta)[:, None]]
+        grads = [engine.linear_gradient(batch, delta)]
         if self.n_buckets:
-            grads.append((batch.crosses.X_T @ delta)[:, None])
+            grads.append(engine.linear_gradient(batch.crosses, delta))
         if not self.k:
             return grads
         (inputs, outputs, masks), layers = memory, values[self.n_sparse :]

@@ -102,10 +102,6 @@ class Block:
             solver.adopt(*(array[: self.n_rows] for array in self.arrays))
         self.solver = solver
 
-    def take(self, engine, rows):
-        """Values of some rows, copied; all rows, and no copy, if `rows` is None."""
-        return self.value if rows is None else engine.take(self.value, rows)
-
     def penalize(self, engine, values, grad, count):
         """Add the L2 penalty to a gradient; return whether `update` can use it."""
         return engine.add_penalty(grad, values, count, self.solver.l2)

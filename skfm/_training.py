@@ -9,8 +9,8 @@ import numpy as np
 
 from ._solvers import Block
 
-# Floats that the pooled rows of a batch may take: 8 MB of float32, within the cache.
-_BATCH_FLOATS = 1 << 21
+# Floats that the pooled rows of a batch may take: 16 MB of float32.
+_BATCH_FLOATS = 1 << 22
 _MAX_ROWS = 1024
 
 
@@ -76,7 +76,7 @@ class Model:
     def forward(self, engine, batch, training=False):
         """Raw scores as float64, and what `step` needs to remember."""
         values = [
-            block.take(engine, batch.rows(table)).astype(batch.values.dtype, copy=False)
+            engine.gather(batch, block.value, batch.rows(table))
             for block, table in zip(self.blocks, self.tables, strict=True)
         ]
         step = self.n_steps if training else None
@@ -95,7 +95,7 @@ class Model:
         delta, weight = delta.astype(values[0].dtype), weight.astype(values[0].dtype)
         grads = self.head.backward(engine, batch, values[1:], memory, delta)
         grads = [delta.sum(keepdims=True)[:, None], *grads]
-        counts = {table: batch.count(table, weight) for table in set(self.tables)}
+        counts = {table: batch.count(engine, table, weight) for table in set(self.tables)}
         counts = [counts[table] for table in self.tables]
         work = list(zip(self.blocks, values, grads, counts, strict=True))
         if not all(block.penalize(engine, *arrays) for block, *arrays in work):

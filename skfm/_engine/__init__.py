@@ -1,1 +1,42 @@
-"""Engines: the arithmetic of one mini-batch, under the same names in every module."""
+"""Engines: modules with the same functions on one mini-batch.
+
+`numpy` is the reference and always there, `numba` compiles the same as loops.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from .._fields import warn_user
+
+
+@cache
+def load(name):
+    """The engine of a name; "auto" is numba where it is installed, else NumPy.
+
+    Raises
+    ------
+    ImportError
+        If `name` is "numba" and it cannot be imported.
+
+    Warns
+    -----
+    UserWarning
+        If `name` is "auto" and numba is installed, but cannot be imported.
+    """
+    if name == "numpy" or name == "auto" and not find_spec("numba"):
+        return import_module(".numpy", __name__)
+    try:
+        return import_module(".numba", __name__)
+    except ImportError as error:
+        if name == "numba":
+            raise ImportError(
+                f"engine='numba' needs numba ({error}): pip install 'skfm[numba]', or choose "
+                "engine='numpy'."
+            ) from error
+        warn_user(
+            f"numba is installed, but cannot be imported ({error}). NumPy does the work; "
+            "engine='numpy' says that it should.",
+            UserWarning,
+        )
+        return import_module(".numpy", __name__)

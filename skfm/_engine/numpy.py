@@ -5,12 +5,71 @@ Every array here is local to a batch of B rows with U distinct columns in F fiel
 distinct columns. All functions follow the dtype of ``V``.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 from scipy.sparse import csc_array
+
+from .._batch import positions
 
 # The sum of a batch's squared gradients must stay below this, so that sums of squares
 # over a long training stay finite in float32. NaN fails the comparison too.
 MAX_SQUARE = 1e30
+
+
+def assemble(batcher, rows):
+    """Cut some rows out of a matrix: the arrays of a batch.
+
+    Parameters
+    ----------
+    batcher : Batcher
+        The matrix, and the slots and fields of its columns. Those without a slot are
+        ignored.
+    rows : ndarray of shape (B,)
+
+    Returns
+    -------
+    touched : ndarray of shape (U,)
+        Slots of the distinct columns.
+    indptr : ndarray of shape (B·F + 1,), int32
+        Where the entries of each row and field begin.
+    indices, values : ndarray
+        Position in `touched` and value of each entry.
+    """
+    B, F, columns = len(rows), batcher.fields.n_fields, batcher.columns
+    entries, values, length = _entries(batcher, rows)
+    slots = columns.slots(entries)
+    unknown = slots.min(initial=0) < 0
+    if F > 1 or unknown:
+        row = np.repeat(np.arange(B), length)
+        if unknown:
+            known = slots >= 0
+            slots, values, row = slots[known], values[known], row[known]
+        group = row * F + columns.field.take(slots)
+        if not batcher.fields.ascending:
+            order = np.argsort(group, kind="stable")
+            slots, values, group = slots[order], values[order], group[order]
+        length = np.bincount(group, minlength=B * F)
+    indptr = np.zeros(B * F + 1, np.int32)
+    np.cumsum(length, out=indptr[1:])
+    touched, local = distinct(slots, batcher.stamp)
+    return touched, indptr, local, values
+
+
+def _entries(batcher, rows):
+    """Columns and values of the entries of `rows`, one after the other, and their number
+    in each row."""
+    X = batcher.X
+    if batcher.length is not None:  # copying whole rows is faster
+        length = np.full(len(rows), batcher.length)
+        columns, data = (
+            array[: X.nnz].reshape(X.shape[0], batcher.length).take(rows, axis=0).ravel()
+            for array in (X.indices, X.data)
+        )
+    else:
+        where, length = positions(X.indptr, rows)
+        columns, data = X.indices.take(where), X.data.take(where)
+    return columns, data.astype(batcher.dtype, copy=False), length
 
 
 def distinct(slots, stamp):
@@ -24,6 +83,21 @@ def distinct(slots, stamp):
     touched = slots.take(np.flatnonzero(stamp.take(slots) == order))
     stamp[touched] = order[: touched.size]
     return touched, stamp.take(slots)
+
+
+def linear(batch, w):
+    """Linear terms of each row: X w, of shape (B,); `w` has shape (U, 1)."""
+    return batch.X @ w[:, 0]
+
+
+def linear_gradient(batch, delta):
+    """Gradient of Σ δ·(linear terms) in `w`: Xᵀ δ, of shape (U, 1)."""
+    return (batch.X_T @ delta)[:, None]
+
+
+def count(batch, weight):
+    """How often each column occurs, each row counted with its weight, shape (U,)."""
+    return batch.pattern_T @ weight
 
 
 def pool(batch, V):
@@ -119,12 +193,24 @@ def _own_factors(batch, V):
     return first[:, None] + np.arange(k)
 
 
-def take(table, rows):
+@contextmanager
+def threads(n):
+    """The context in which kernels may use `n` threads; these use one."""
+    yield
+
+
+def gather(batch, table, rows):
+    """Rows of a table, in the dtype of the batch; all rows, maybe no copy, if `rows` is None."""
+    values = table if rows is None else table.take(rows, axis=0)
+    return values.astype(batch.values.dtype, copy=False)
+
+
+def _take(table, rows):
     """Copy some rows of a table; all if `rows` is None."""
     return table.copy() if rows is None else table.take(rows, axis=0)
 
 
-def put(table, rows, values):
+def _put(table, rows, values):
     """Set ``table[rows] = values``, faster than indexing does; all rows if `rows` is None."""
     if rows is None:
         table[...] = values
@@ -164,37 +250,37 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     `values` is ``table[rows]``, `grad` the penalized gradient, which is used up, and
     `count` as in `add_penalty`. `rows` None means all rows.
     """
-    total = take(accum, rows)
+    total = _take(accum, rows)
     total += grad * grad
-    put(accum, rows, total)
+    _put(accum, rows, total)
     root = np.sqrt(total, out=total)
     step = np.divide(grad, root, out=grad)
     step *= -learning_rate
     step += values
     if l1.any():
         step = _shrink(step, learning_rate * _outer(count, l1, step) / root)
-    put(table, rows, step)
+    _put(table, rows, step)
 
 
 def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), as `adagrad` otherwise."""
-    total = take(n, rows)
+    total = _take(n, rows)
     sigma = np.sqrt(total)
     total += grad * grad
-    put(n, rows, total)
+    _put(n, rows, total)
     root = np.sqrt(total, out=total)
     np.subtract(root, sigma, out=sigma)
     sigma *= values
     sigma /= learning_rate
     step = np.subtract(grad, sigma, out=grad)
-    step += take(z, rows)
-    put(z, rows, step)
+    step += _take(z, rows)
+    _put(z, rows, step)
     if l1.any():
         step = _shrink(step, l1.astype(step.dtype))
     step *= -learning_rate
     root += beta
     step /= root
-    put(table, rows, step)
+    _put(table, rows, step)
 
 
 def _outer(count, penalty, like):
