@@ -453,8 +453,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         engine = load(self.engine)
         batcher = Batcher(X, self._columns, self._crosses, engine, np.float64, trains=False)
         rows = np.arange(X.shape[0]) if rows is None else rows
-        with engine.threads(n_threads(self.n_jobs)):
-            return raw_scores(self._models, batcher, rows)
+        return raw_scores(self._models, batcher, rows, n_threads(self.n_jobs))
 
     def _predict_raw(self, X):
         check_is_fitted(self)

@@ -1,5 +1,6 @@
 """From CSR rows to mini-batches. Nothing else in the package knows the user's matrix."""
 
+import copy
 import math
 from functools import cached_property
 
@@ -166,6 +167,7 @@ class Batch:
         self.touched, self.n_fields, self._batcher = touched, n_fields, batcher
         self._n_scratch = 0
         self.n_rows, self.binary = (len(indptr) - 1) // n_fields, batcher.binary
+        self.dtype = batcher.dtype
         self.indptr, self.indices, self.values = indptr, indices, values
 
     @cached_property
@@ -245,10 +247,21 @@ class Batcher:
 
     def __init__(self, X, columns, crosses, engine, dtype=np.float32, trains=True):
         self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
-        self.engine, self.dtype, self.trains, self.buffers = engine, dtype, trains, []
+        self.engine, self.dtype, self.trains = engine, dtype, trains
         self.binary = bool((X.data == 1).all())
         length = entries_per_row(X)
         self.length = length[0] if len(length) and (length == length[0]).all() else None
+        self._renew()
+
+    def sibling(self):
+        """The same for another thread."""
+        other = copy.copy(self)
+        other._renew()
+        return other
+
+    def _renew(self):
+        """Make what batches write to."""
+        columns, crosses, self.buffers = self.columns, self.crosses, []
         self.stamp = np.zeros(max(len(columns), crosses.n_buckets if crosses else 0) + 1, np.int32)
 
     def __call__(self, rows):

@@ -1,6 +1,7 @@
 """The model of one output, and the one training loop."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from ._solvers import Block
 # Floats that the pooled rows of a batch may take: 16 MB of float32.
 _BATCH_FLOATS = 1 << 22
 _MAX_ROWS = 1024
+
+# Numbers that a batch must be pooled into for prediction to be faster on several threads,
+# which have to hand over the interpreter between kernels.
+_WORTH_A_THREAD = 1 << 21
 
 
 class Model:
@@ -159,14 +164,25 @@ def rows_per_batch(most, per_row):
     return max(1, min(most, _BATCH_FLOATS // max(per_row, 1)))
 
 
-def raw_scores(models, batcher, rows):
+def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
     size = rows_per_batch(_MAX_ROWS, models[0].head.per_row)
     scores = np.empty((len(rows), len(models)))
-    for start in range(0, len(rows), size):
-        batch = batcher(rows[start : start + size])
-        for output, model in enumerate(models):
-            scores[start : start + size, output] = model.forward(batcher.engine, batch)[0]
+
+    def score(batcher, starts):
+        for start in starts:
+            batch = batcher(rows[start : start + size])
+            for output, model in enumerate(models):
+                scores[start : start + size, output] = model.forward(batcher.engine, batch)[0]
+
+    starts = range(0, len(rows), size)
+    n = min(n_threads, len(starts))
+    if n < 2 or size * models[0].head.per_row < _WORTH_A_THREAD:
+        score(batcher, starts)
+        return scores
+    with ThreadPoolExecutor(n) as pool:
+        parts = [(batcher.sibling(), starts[part::n]) for part in range(n)]
+        list(pool.map(score, *zip(*parts, strict=True)))
     return scores
 
 

@@ -37,6 +37,7 @@ PARAMETERS = {
     "early_stopping": ["auto", True, False, None],
     "validation_fraction": [0.1, 0.5, 0.99, 0, 1],
     "n_jobs": [None, 1, 2, 0, -1],
+    "engine": ["auto", "numpy", "gpu", None, []],
     "random_state": [0, None, np.random.RandomState(0), "seed"],
     "warm_start": [False, True, 1],
 }
@@ -166,6 +167,7 @@ def test_any_input_is_learned_from_or_refused(cls, data):
         else:
             done = attempt(lambda: model.fit(X, y, weight))
         if done is None:
+            model.set_params(n_jobs=None, engine="auto")  # which predictions use, too
             np.testing.assert_array_equal(scores(model, good), before)
             return
         Z = data.draw(matrices(n_columns=model.n_features_in_), label="Z")

@@ -16,6 +16,8 @@ def load(name):
 
     Raises
     ------
+    ValueError
+        If there is no such engine.
     ImportError
         If `name` is "numba" and it cannot be imported.
 
@@ -24,7 +26,9 @@ def load(name):
     UserWarning
         If `name` is "auto" and numba is installed, but cannot be imported.
     """
-    if name == "numpy" or name == "auto" and not find_spec("numba"):
+    if name not in ("auto", "numpy", "numba"):
+        raise ValueError(f"engine must be 'auto', 'numpy' or 'numba', got {name!r}.")
+    if name == "numpy" or (name == "auto" and not find_spec("numba")):
         return import_module(".numpy", __name__)
     try:
         return import_module(".numba", __name__)

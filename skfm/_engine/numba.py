@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
-from llvmlite import ir
-from numba import config, njit, types, uint64
-from numba.extending import intrinsic
+from numba import njit, uint64
 from numpy.lib.stride_tricks import as_strided
 
 from .numpy import MAX_SQUARE
+from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 
 __all__ = [
     "adagrad",
@@ -37,7 +36,7 @@ __all__ = [
 ]
 
 # Multiplications below which a kernel is done before a second thread has woken up.
-_WORTH_A_THREAD = 50_000
+_WORTH_A_THREAD = 2_000_000
 
 # Numbers that one vector instruction is given, a cache line of them; LLVM splits it for
 # smaller machines.
@@ -90,107 +89,6 @@ def _run(kernel, work, *args):
     return [first, *(other.result() for other in others)]
 
 
-# -- blocks of k numbers --------------------------------------------------------------
-
-# LLVM does not see that a loop over the k numbers of a block could be a few vector
-# instructions, as the arrays might overlap. These are such loops, written as vectors.
-
-
-def _vectors(context, builder, array_type, array, start, k):
-    """Pointers to the vectors that k numbers of an array make up, and their types."""
-    item = context.get_data_type(array_type.dtype)
-    data = context.make_array(array_type)(context, builder, array).data
-    for done in range(0, k, _LANES):
-        kind = ir.VectorType(item, min(_LANES, k - done))
-        where = builder.add(start, ir.Constant(start.type, done))
-        yield builder.bitcast(builder.gep(data, [where]), kind.as_pointer()), kind
-
-
-def _load(context, builder, pointer, kind, array_type, wanted):
-    """Load a vector and convert it to another float type."""
-    vector = builder.load(pointer)
-    vector.align = array_type.dtype.bitwidth // 8
-    if kind.element == wanted:
-        return vector
-    return builder.fpext(vector, ir.VectorType(wanted, kind.count))
-
-
-def _spread(builder, number, n):
-    """A vector of n times the same number."""
-    kind = ir.VectorType(number.type, n)
-    undefined = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), n), [0] * n)
-    return builder.shuffle_vector(one, undefined, zeros)
-
-
-def _scaled(adds):
-    def typed(typing, out, o, V, v, x, k):
-        def generate(context, builder, signature, args):
-            out_, o_, V_, v_, x_, _ = args
-            to = _vectors(context, builder, out, out_, o_, k.literal_value)
-            of = _vectors(context, builder, V, V_, v_, k.literal_value)
-            for (target, kind), (source, narrow) in zip(to, of, strict=True):
-                vector = _load(context, builder, source, narrow, V, kind.element)
-                vector = builder.fmul(vector, _spread(builder, x_, kind.count))
-                if adds:
-                    old = _load(context, builder, target, kind, out, kind.element)
-                    vector = builder.fadd(old, vector)
-                builder.store(vector, target).align = out.dtype.bitwidth // 8
-            return context.get_dummy_value()
-
-        return types.void(out, o, V, v, out.dtype, k), generate
-
-    return intrinsic(prefer_literal=True)(typed)
-
-
-_put_scaled, _add_scaled = _scaled(adds=False), _scaled(adds=True)
-
-
-@intrinsic(prefer_literal=True)
-def _dot(typing, A, a, V, v, k):
-    def generate(context, builder, signature, args):
-        A_, a_, V_, v_, _ = args
-        item = context.get_data_type(A.dtype)
-        total = ir.Constant(item, 0)
-        left = _vectors(context, builder, A, A_, a_, k.literal_value)
-        right = _vectors(context, builder, V, V_, v_, k.literal_value)
-        for (p, kind), (q, narrow) in zip(left, right, strict=True):
-            product = builder.fmul(
-                _load(context, builder, p, kind, A, item),
-                _load(context, builder, q, narrow, V, item),
-            )
-            name = f"llvm.vector.reduce.fadd.v{kind.count}f{A.dtype.bitwidth}"
-            reduce = builder.module.declare_intrinsic(
-                name, fnty=ir.FunctionType(item, [item, kind])
-            )
-            total = builder.call(reduce, [total, product], fastmath=("reassoc",))
-        return total
-
-    return A.dtype(A, a, V, v, k), generate
-
-
-if config.BOUNDSCHECK:  # numba checks what it compiles itself, so let it
-    _compiled_inline = njit(error_model="numpy")
-
-    @_compiled_inline
-    def _put_scaled(out, o, V, v, x, k):
-        for j in range(uint64(k)):
-            out[o + j] = x * V[v + j]
-
-    @_compiled_inline
-    def _add_scaled(out, o, V, v, x, k):
-        for j in range(uint64(k)):
-            out[o + j] += x * V[v + j]
-
-    @_compiled_inline
-    def _dot(A, a, V, v, k):
-        total = A.dtype.type(0)
-        for j in range(uint64(k)):
-            total += A[a + j] * V[v + j]
-        return total
-
-
 # -- batches --------------------------------------------------------------------------
 
 
@@ -198,7 +96,9 @@ def assemble(batcher, rows):
     """See the reference engine. For prediction nothing is renumbered: `touched` is None, and
     the kernels find their rows in the whole tables."""
     X, columns = batcher.X, batcher.columns
-    data = np.empty(0, np.float32) if batcher.binary else X.data
+    data, one = np.empty(0, np.float32), np.float32(1)  # exact, whatever the dtype
+    if not batcher.binary:
+        data, one = X.data, batcher.dtype(1)
     touched, *arrays = _assemble(
         rows,
         X.indptr,
@@ -210,7 +110,7 @@ def assemble(batcher, rows):
         batcher.fields.ascending,
         batcher.stamp,
         batcher.trains,
-        batcher.dtype(1),
+        one,
     )
     return touched if batcher.trains else None, *arrays
 
@@ -222,11 +122,15 @@ def _assemble(rows, indptr, columns, data, slot_of, field, F, ascending, stamp, 
         size += indptr[row + 1] - indptr[row]
     begin = np.zeros(len(rows) * F + 1, np.int32)
     indices, values = np.empty(size, np.int32), np.full(size, one)
-    # First copy the rows, with nothing else to do: they lie far apart, and the processor
-    # fetches several at a time.
+    # First copy the rows, which lie far apart, with nothing to wait for in between.
     e = uint64(0)
-    for row in rows:
-        for p in range(uint64(indptr[row]), uint64(indptr[row + 1])):
+    for i in range(uint64(len(rows))):
+        row = uint64(rows[i])
+        if i + uint64(2 * _AHEAD) < uint64(len(rows)):
+            later = uint64(rows[i + uint64(2 * _AHEAD)])
+            for p in range(indptr[later], indptr[later + uint64(1)], _LANES):
+                prefetch(columns, uint64(p))
+        for p in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
             indices[e] = columns[p]
             if len(data):
                 values[e] = data[p]
@@ -298,26 +202,26 @@ def gather(batch, table, rows):
     """See the reference engine; no kernel minds the dtype of a table."""
     if rows is None:
         return table
-    values = _rows_of(batch, table.shape[1], table.dtype)
+    values = _rows_of(batch, (len(rows), table.shape[1]), table.dtype)
     if values.flags.c_contiguous:
         return np.take(table, rows, axis=0, out=values, mode="clip")  # "raise" would copy
     _gather(table.ravel(), table.shape[1], rows, *_flat(values))
     return values
 
 
-def _rows_of(batch, width, dtype):
-    """Room for a row of numbers per distinct column of a batch.
+def _rows_of(batch, shape, dtype):
+    """Room for rows of numbers.
 
     Wide rows are a whole number of cache lines apart, and what follows their first number
     starts at one: vectors across two lines cost twice.
     """
-    n = len(batch.touched)
+    n, width = shape
     if width <= _WIDE:
-        return batch.scratch((n, width), dtype)
-    stride = _LANES * -(-(width - 1) // _LANES)
+        return batch.scratch(shape, dtype)
+    stride = _LANES * -(-width // _LANES)
     room = batch.scratch((2 * _LANES + n * stride,), dtype)
     first = -room.ctypes.data // room.itemsize % _LANES + _LANES - 1
-    return as_strided(room[first:], (n, width), (stride * room.itemsize, room.itemsize))
+    return as_strided(room[first:], shape, (stride * room.itemsize, room.itemsize))
 
 
 def _flat(rows):
@@ -328,29 +232,13 @@ def _flat(rows):
     return as_strided(rows, (size,), (rows.itemsize,)), rows.strides[0] // rows.itemsize
 
 
-@intrinsic
-def _prefetch(typing, array, i):
-    """Ask for a number that is needed soon. The processor cannot guess which row is next."""
-
-    def generate(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        flag = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
-        builder.call(prefetch, [pointer, flag(0), flag(3), flag(1)])  # read, keep, data
-        return context.get_dummy_value()
-
-    return types.void(array, i), generate
-
-
 @_compiled
 def _prefetch_row(table, rows, width, i):
     """Ask for the row that is needed a few rows after `rows[i]`."""
     if i + uint64(_AHEAD) < uint64(len(rows)):
         first = uint64(rows[i + uint64(_AHEAD)]) * uint64(width)
         for j in range(uint64(0), uint64(width), uint64(_LANES)):
-            _prefetch(table, first + j)
+            prefetch(table, first + j)
 
 
 @_compiled
@@ -366,7 +254,7 @@ def _gather(table, width, rows, values, stride):
 
 
 def linear(batch, w):
-    scores = np.empty(batch.n_rows, batch.values.dtype)
+    scores = np.empty(batch.n_rows, batch.dtype)
     _linear(batch.indptr[:: batch.n_fields], batch.indices, batch.values, w, scores)
     return scores
 
@@ -390,7 +278,7 @@ def count(batch, weight):
 
 
 def _column_sums(batch, values, weight):
-    sums = np.zeros(len(batch.touched), batch.values.dtype)
+    sums = np.zeros(len(batch.touched), batch.dtype)
     _sum_columns(batch.indptr[:: batch.n_fields], batch.indices, values, weight, sums)
     return sums
 
@@ -407,7 +295,7 @@ def _sum_columns(indptr, indices, values, weight, sums):
 
 def pool(batch, V):
     k = V.shape[1]
-    E = batch.scratch((len(batch.indptr) - 1, k), batch.values.dtype)
+    E = batch.scratch((len(batch.indptr) - 1, k), batch.dtype)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), E.ravel()
     _run(_pooling(k)[0], len(batch.indices) * k, *arrays)
     return E
@@ -415,7 +303,7 @@ def pool(batch, V):
 
 def pool_gradient(batch, dE):
     k = dE.shape[1]
-    dV = _rows_of(batch, k, dE.dtype)
+    dV = _rows_of(batch, (len(batch.touched), k), dE.dtype)
     dV.fill(0)
     arrays = batch.indptr, batch.indices, batch.values, dE.ravel(), *_flat(dV)
     _run(_pooling(k)[1], len(batch.indices) * k, *arrays)
@@ -428,26 +316,24 @@ def _pooling(k):
 
     @_compiled
     def forward(indptr, indices, values, V, width, E, part, n_parts):
-        n = len(indptr) - 1
+        n, zero = len(indptr) - 1, E.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
-            first, last = uint64(indptr[row]), uint64(indptr[row + uint64(1)])
-            if first == last:
-                for j in range(uint64(k)):
-                    E[row * uint64(k) + j] = 0
-            for e in range(first, last):
-                v = uint64(indices[e]) * uint64(width)
-                if e == first:
-                    _put_scaled(E, row * uint64(k), V, v, values[e], k)
-                else:
-                    _add_scaled(E, row * uint64(k), V, v, values[e], k)
+            pooled = zeros(zero, k)
+            for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
+                v = load(V, uint64(indices[e]) * uint64(width), zero, k)
+                pooled = add_scaled(pooled, v, values[e])
+            store(E, row * uint64(k), pooled)
 
     @_compiled
     def backward(indptr, indices, values, dE, dV, width, part, n_parts):
+        zero = dV.dtype.type(0)
         for row in range(uint64(len(indptr) - 1)):
+            pooled = load(dE, row * uint64(k), zero, k)
             for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
                 column = uint64(indices[e])
                 if n_parts == 1 or column % uint64(n_parts) == uint64(part):
-                    _add_scaled(dV, column * uint64(width), dE, row * uint64(k), values[e], k)
+                    v = column * uint64(width)
+                    store(dV, v, add_scaled(load(dV, v, zero, k), pooled, values[e]))
 
     return forward, backward
 
@@ -458,122 +344,191 @@ def _pooling(k):
 def interact(batch, V):
     """See the reference engine. Nothing needs to be remembered: partners are cheaper to
     gather again than to store."""
-    scores = np.empty(batch.n_rows, batch.values.dtype)
-    forward = _interactions((V.shape[1] - 1) // batch.n_fields, batch.n_fields == 1)[0]
+    if V.shape[1] == 1:
+        return linear(batch, V), None
+    scores = np.empty(batch.n_rows, batch.dtype)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), scores
-    _run(forward, len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
+    _run(_kernels(batch, V)[0], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
     return scores, None
 
 
 def interact_gradient(batch, V, memory, delta):
-    dV = _rows_of(batch, V.shape[1], V.dtype)
+    if V.shape[1] == 1:
+        return linear_gradient(batch, delta)
+    dV = _rows_of(batch, V.shape, V.dtype)
     dV.fill(0)
-    backward = _interactions((V.shape[1] - 1) // batch.n_fields, batch.n_fields == 1)[1]
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), delta, *_flat(dV)
-    _run(backward, len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
+    _run(_kernels(batch, V)[1], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
     return dV
 
 
-@cache
-def _interactions(k, one_field):
-    """The two kernels for k factors.
+def _kernels(batch, V):
+    if batch.n_fields == 1:
+        return _one_field(V.shape[1] - 1)
+    return _fields((V.shape[1] - 1) // batch.n_fields)
 
-    Both fill a table T of F × F blocks with the partners of a row's fields: T[a, b] is the
-    pooled vector of field b for field a, so that all that meets field a is contiguous.
-    """
+
+@cache
+def _one_field(k):
+    """The two kernels of the factorization machine: each entry meets the sum of the others."""
 
     @_compiled
     def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
-        Fk, width, n = uint64(F * k), uint64(width), len(scores)
-        T = np.empty(F * F * k, scores.dtype)
+        n, zero = len(scores), scores.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
-            of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
-            score = scores.dtype.type(0)
-            # Of T, pairs of fields need what is above the diagonal. On it the entries of
-            # a field are summed up, and each meets those before it.
-            for b in range(uint64(F)):
-                first, last = uint64(of_row[b]), uint64(of_row[b + uint64(1)])
-                if first == last and not one_field:
-                    for a in range(b):
-                        for j in range(uint64(k)):
-                            T[a * Fk + b * uint64(k) + j] = 0
-                for e in range(first, last):
-                    x, v = values[e], uint64(indices[e]) * width + uint64(1)
-                    score += x * V[v - uint64(1)]
-                    t, own = b * uint64(k), b * (Fk + uint64(k))
-                    if e == first:
-                        for _ in range(b + uint64(1)):
-                            _put_scaled(T, t, V, v, x, k)
-                            t += Fk
-                            v += uint64(k)
-                    else:
-                        score += x * _dot(T, own, V, v + b * uint64(k), k)
-                        for _ in range(b + uint64(1)):
-                            _add_scaled(T, t, V, v, x, k)
-                            t += Fk
-                            v += uint64(k)
-            for a in range(uint64(F - 1)):
-                above = (a + uint64(1)) * uint64(k)
-                for e in range(uint64(of_row[a]), uint64(of_row[a + uint64(1)])):
-                    v = uint64(indices[e]) * width + uint64(1)
-                    total = scores.dtype.type(0)
-                    for j in range(above, Fk):
-                        total += V[v + j] * T[a * Fk + j]
-                    score += values[e] * total
-            scores[row] = score
+            score, total, pairs = zero, zeros(zero, k), zeros(zero, k)
+            for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
+                x, v = zero + values[e], uint64(indices[e]) * uint64(width)
+                score += x * V[v]
+                scaled = add_scaled(zeros(zero, k), load(V, v + uint64(1), zero, k), x)
+                pairs = add_product(pairs, total, scaled)
+                total = add_scaled(total, scaled, zero + 1)
+            scores[row] = score + sum_of(pairs)
 
     @_compiled
     def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
-        Fk, width, width_d = uint64(F * k), uint64(width), uint64(width_d)
-        T = np.empty(F * F * k, dV.dtype)
-        # Each thread has fields of its own or, if there is but one, columns.
+        zero = dV.dtype.type(0)
+        for row in range(uint64(len(delta))):
+            first, last = uint64(indptr[row]), uint64(indptr[row + uint64(1)])
+            total = zeros(zero, k)
+            for e in range(first, last):
+                v = uint64(indices[e]) * uint64(width) + uint64(1)
+                total = add_scaled(total, load(V, v, zero, k), values[e])
+            for e in range(first, last):
+                column = uint64(indices[e])
+                if n_parts > 1 and column % uint64(n_parts) != uint64(part):
+                    continue
+                v, d = column * uint64(width) + uint64(1), column * uint64(width_d) + uint64(1)
+                x = values[e]
+                others = add_scaled(total, load(V, v, zero, k), -x)
+                dV[d - uint64(1)] += delta[row] * x
+                store(dV, d, add_scaled(load(dV, d, zero, k), others, delta[row] * x))
+
+    return forward, backward
+
+
+@cache
+def _fields(k):
+    """The two kernels of the field-aware machine."""
+
+    @_compiled
+    def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
+        n, zero, Fk = len(scores), scores.dtype.type(0), uint64(F * k)
+        E = np.full(F * F * k, values.dtype.type(0) * V.dtype.type(0))
+        place, block, x_of = np.empty(F, np.uint64), np.empty(F, np.uint64), np.full(F, zero)
+        for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
+            of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
+            score, pairs, several = zero, zeros(zero, k), False
+            for e in range(uint64(of_row[0]), uint64(of_row[F])):
+                score += (zero + values[e]) * V[uint64(indices[e]) * uint64(width)]
+            for f in range(F):
+                several |= of_row[f + 1] - of_row[f] > 1
+            # A field's vectors are those of its entry or, with several, pooled into E.
+            n_fields = uint64(0)
+            for f in range(uint64(F)):
+                first, last = uint64(of_row[f]), uint64(of_row[f + uint64(1)])
+                if first == last:
+                    continue
+                block[n_fields] = f * uint64(k)
+                place[n_fields] = uint64(indices[first]) * uint64(width) + uint64(1)
+                x_of[n_fields] = values[first]
+                if several:
+                    place[n_fields], x_of[n_fields], own = f * Fk, 1, f * (Fk + uint64(k))
+                    for j in range(Fk):
+                        E[f * Fk + j] = 0
+                    for e in range(first, last):
+                        v = uint64(indices[e]) * uint64(width) + uint64(1)
+                        of_own = load(V, v + f * uint64(k), zero, k)
+                        of_own = add_scaled(zeros(zero, k), of_own, zero + values[e])
+                        pairs = add_product(pairs, load(E, own, zero, k), of_own)
+                        _add_row(E, f * Fk, V, v, Fk, values[e])
+                n_fields += uint64(1)
+            if several:
+                pairs = _add_pairs(pairs, E, place, block, x_of, n_fields, zero, k)
+            else:
+                pairs = _add_pairs(pairs, V, place, block, x_of, n_fields, zero, k)
+            scores[row] = score + sum_of(pairs)
+
+    @_compiled
+    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
+        # T[a, b] is the pooled vector of field b for field a: all that meets field a is
+        # contiguous. Each thread has fields of its own.
+        zero, Fk = dV.dtype.type(0), uint64(F * k)
+        T = np.full(F * F * k, zero)
         begin, end = uint64(F * part // n_parts), uint64(F * (part + 1) // n_parts)
-        if one_field:
-            begin, end = uint64(0), uint64(1)
         for row in range(uint64(len(delta))):
             of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
             for b in range(uint64(F)):
                 first, last = uint64(of_row[b]), uint64(of_row[b + uint64(1)])
-                if first == last and not one_field:
+                if first == last:
                     for a in range(begin, end):
-                        for j in range(uint64(k)):
-                            T[a * Fk + b * uint64(k) + j] = 0
+                        store(T, a * Fk + b * uint64(k), zeros(zero, k))
                 for e in range(first, last):
-                    x, v = values[e], uint64(indices[e]) * width + uint64(1) + begin * uint64(k)
-                    t = begin * Fk + b * uint64(k)
-                    if e == first:
-                        for _ in range(begin, end):
-                            _put_scaled(T, t, V, v, x, k)
-                            t += Fk
-                            v += uint64(k)
-                    else:
-                        for _ in range(begin, end):
-                            _add_scaled(T, t, V, v, x, k)
-                            t += Fk
-                            v += uint64(k)
+                    x, v = values[e], uint64(indices[e]) * uint64(width) + uint64(1)
+                    for a in range(begin, end):
+                        t = a * Fk + b * uint64(k)
+                        so_far = zeros(zero, k)
+                        if e > first:
+                            so_far = load(T, t, zero, k)
+                        store(T, t, add_scaled(so_far, load(V, v + a * uint64(k), zero, k), x))
             for a in range(begin, end):
                 first, last = uint64(of_row[a]), uint64(of_row[a + uint64(1)])
-                own = a * (Fk + uint64(k))
+                own = a * uint64(k)
                 if last - first == uint64(1):
-                    for j in range(uint64(k)):
-                        T[own + j] = 0
+                    store(T, a * Fk + own, zeros(zero, k))
                 for e in range(first, last):
-                    column = uint64(indices[e])
-                    if one_field and n_parts > 1 and column % uint64(n_parts) != uint64(part):
-                        continue
-                    v, d = column * width + uint64(1), column * width_d + uint64(1)
-                    x = values[e] * delta[row]
+                    column, x = uint64(indices[e]), values[e] * delta[row]
+                    d = column * uint64(width_d) + uint64(1)
                     dV[d - uint64(1)] += x
-                    if one_field:
-                        _add_scaled(dV, d, T, uint64(0), x, k)
-                    else:
-                        for j in range(Fk):
-                            dV[d + j] += x * T[a * Fk + j]
+                    _add_row(dV, d, T, a * Fk, Fk, x)
                     if last - first > uint64(1):
-                        own = a * uint64(k)
-                        _add_scaled(dV, d + own, V, v + own, -x * values[e], k)
+                        v = load(V, column * uint64(width) + uint64(1) + own, zero, k)
+                        d += own
+                        store(dV, d, add_scaled(load(dV, d, zero, k), v, -x * values[e]))
 
     return forward, backward
+
+
+@njit(error_model="numpy")
+def _add_row(out, o, V, v, n, x):
+    """``out[o : o + n] += x * V[v : v + n]``, where these do not overlap."""
+    zero, done = out.dtype.type(0), uint64(0)
+    while done + uint64(_LANES) <= n:
+        added = load(V, v + done, zero, _LANES)
+        store(out, o + done, add_scaled(load(out, o + done, zero, _LANES), added, x))
+        done += uint64(_LANES)
+    while done + uint64(4) <= n:
+        added = load(V, v + done, zero, 4)
+        store(out, o + done, add_scaled(load(out, o + done, zero, 4), added, x))
+        done += uint64(4)
+    while done < n:
+        out[o + done] += x * V[v + done]
+        done += uint64(1)
+
+
+@njit(inline="always")
+def _add_pairs(pairs, V, place, block, x_of, n, zero, k):
+    """Add x_a x_b ⟨v_ab, v_ba⟩ for all pairs of n fields.
+
+    The vectors of field a begin at ``place[a]`` of V, and those for it at ``block[a]`` in
+    the others. Two sums, as an addition must wait for the one before it.
+    """
+    for a in range(n):
+        even, odd, b = zeros(zero, k), zeros(zero, k), a + uint64(1)
+        while b + uint64(1) < n:
+            left = load(V, place[a] + block[b], zero, k)
+            right = load(V, place[b] + block[a], zero, k)
+            even = add_product(even, left, add_scaled(zeros(zero, k), right, x_of[b]))
+            left = load(V, place[a] + block[b + uint64(1)], zero, k)
+            right = load(V, place[b + uint64(1)] + block[a], zero, k)
+            odd = add_product(odd, left, add_scaled(zeros(zero, k), right, x_of[b + uint64(1)]))
+            b += uint64(2)
+        if b < n:
+            left = load(V, place[a] + block[b], zero, k)
+            right = load(V, place[b] + block[a], zero, k)
+            even = add_product(even, left, add_scaled(zeros(zero, k), right, x_of[b]))
+        pairs = add_scaled(add_scaled(pairs, even, x_of[a]), odd, x_of[a])
+    return pairs
 
 
 # -- updates --------------------------------------------------------------------------
@@ -604,7 +559,7 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     rows = np.arange(len(values)) if rows is None else rows
     rate, l1 = grad.dtype.type(learning_rate), _row(l1, grad)
     arrays = table.ravel(), accum.ravel(), rows, *_flat(grad), count
-    _run(_adagrad, grad.size, *arrays, rate, l1, l1.any())
+    _run(_adagrad, 8 * grad.size, *arrays, rate, l1, l1.any())
 
 
 @_compiled
@@ -628,7 +583,7 @@ def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     rows = np.arange(len(values)) if rows is None else rows
     number = grad.dtype.type
     settings = number(learning_rate), number(beta), _row(l1, grad)
-    _run(_ftrl, grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
+    _run(_ftrl, 8 * grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
 
 
 @_compiled

@@ -202,7 +202,7 @@ def threads(n):
 def gather(batch, table, rows):
     """Rows of a table, in the dtype of the batch; all rows, maybe no copy, if `rows` is None."""
     values = table if rows is None else table.take(rows, axis=0)
-    return values.astype(batch.values.dtype, copy=False)
+    return values.astype(batch.dtype, copy=False)
 
 
 def _take(table, rows):
