@@ -12,7 +12,6 @@ from skfm import (
     WideDeepRegressor,
 )
 from skfm._batch import Batcher, Columns
-from skfm._engine import numpy as engine
 from skfm._fields import check_fields
 from skfm.datasets import make_clicks
 
@@ -66,7 +65,7 @@ def scores(estimator, X):
     return estimator.predict(X)
 
 
-def make_batch(X, fields, crosses=None):
+def make_batch(engine, X, fields, crosses=None):
     """A float64 batch over all rows of X, where every column has the slot of its number."""
     X = csr_array(X)
     columns = Columns(X.shape[1], check_fields(fields, X))

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from skfm._batch import Batcher, Columns
-from skfm._engine import numpy as engine
 from skfm._fields import check_fields
 from skfm._heads import Interactions
 from skfm._losses import LogLoss, SquaredLoss
@@ -48,12 +47,12 @@ def problems(draw):
 
 @settings(max_examples=100, deadline=None)
 @given(problem=problems(), stored_zero=st.booleans())
-def test_scores_equal_their_definition(problem, stored_zero):
+def test_scores_equal_their_definition(engine, problem, stored_zero):
     X, fields, w, V, _ = problem
     csr = csr_array(X)
     if stored_zero and csr.nnz:
         csr.data[0] = 0
-    batch, X = make_batch(csr, fields), csr.toarray()
+    batch, X = make_batch(engine, csr, fields), csr.toarray()
     head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
     scores, _ = head.forward(engine, batch, [table(w, V)[batch.touched]])
     expected = [score_by_definition(x, fields, w, V) for x in X]
@@ -62,9 +61,9 @@ def test_scores_equal_their_definition(problem, stored_zero):
 
 @settings(max_examples=50, deadline=None)
 @given(problem=problems())
-def test_gradients_equal_finite_differences(problem):
+def test_gradients_equal_finite_differences(engine, problem):
     X, fields, w, V, delta = problem
-    batch = make_batch(X, fields)
+    batch = make_batch(engine, X, fields)
     head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
     U = table(w, V)[batch.touched]
     memory = head.forward(engine, batch, [U])[1]
@@ -78,17 +77,17 @@ def test_gradients_equal_finite_differences(problem):
         np.testing.assert_allclose(gradient[position], delta @ (up - down) / 2e-3, atol=1e-9)
 
 
-def test_one_field_is_the_factorization_machine_and_columns_within_fields_interact():
+def test_one_field_is_the_factorization_machine_and_columns_within_fields_interact(engine):
     x = np.array([[1.0, 2.0, -1.0]])
     V = np.array([[1.0, 0.5], [2.0, -1.0], [0.0, 3.0]])
-    batch = make_batch(x, [0, 0, 0])
+    batch = make_batch(engine, x, [0, 0, 0])
     rows = table(np.zeros(3), V)[batch.touched]
     score, _ = Interactions(2, 1, 0.1, (0, 0)).forward(engine, batch, [rows])
     # 1·2·(2 − 0.5) + 1·(−1)·1.5 + 2·(−1)·(−3), worked out by hand.
     assert score == pytest.approx([3.0 - 1.5 + 6.0])
 
 
-def test_batches_hold_the_asked_rows_over_distinct_columns():
+def test_batches_hold_the_asked_rows_over_distinct_columns(engine):
     rng = np.random.default_rng(0)
     X = csr_array(rng.normal(size=(20, 12)) * (rng.random((20, 12)) < 0.4))
     fields = np.arange(12) % 3  # not ascending
@@ -109,7 +108,7 @@ def test_batches_hold_the_asked_rows_over_distinct_columns():
     np.testing.assert_allclose(batch.pattern.T @ weight, weight @ (batch.X.toarray() != 0))
 
 
-def test_columns_without_a_slot_are_left_out():
+def test_columns_without_a_slot_are_left_out(engine):
     X = csr_array(np.arange(1.0, 13.0).reshape(3, 4))
     columns = Columns(4, check_fields([0, 0, 1, 1], X))
     columns.add(np.array([1, 3]))

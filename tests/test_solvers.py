@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skfm._engine import numpy as engine
 from skfm._solvers import FTRL, AdaGrad, Block
 
 
@@ -21,17 +20,17 @@ def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
     return start, for_rows
 
 
-def step(block, rows, grad, count):
+def step(engine, block, rows, grad, count):
     values = block.value.copy() if rows is None else block.value[rows]
     grad = grad.copy()
     assert block.penalize(engine, values, grad, count)
     block.update(engine, rows, values, grad, count)
 
 
-def run(solver, start, updates):
+def run(engine, solver, start, updates):
     block = Block(solver, start.copy())
     for rows, grad, count in updates:
-        step(block, rows, grad, count)
+        step(engine, block, rows, grad, count)
     return block
 
 
@@ -78,13 +77,13 @@ class ReferenceFTRL:
     l2=st.sampled_from([0.0, 0.02, 1.0]),
     beta=st.sampled_from([0.1, 1.0]),
 )
-def test_solvers_follow_their_published_rules(seed, kind, rate, l1, l2, beta):
+def test_solvers_follow_their_published_rules(engine, seed, kind, rate, l1, l2, beta):
     start, updates = sparse_updates(seed)
     if kind == "adagrad":
-        block = run(AdaGrad(rate, l1, l2), start, updates)
+        block = run(engine, AdaGrad(rate, l1, l2), start, updates)
         make = lambda w: ReferenceAdaGrad(w, rate, l1, l2)  # noqa: E731
     else:
-        block = run(FTRL(rate, l1, l2, beta), start, updates)
+        block = run(engine, FTRL(rate, l1, l2, beta), start, updates)
         make = lambda w: ReferenceFTRL(w, rate, beta, l1, l2)  # noqa: E731
     for column in range(start.shape[1]):
         weights = [make(w) for w in start[:, column]]
@@ -96,37 +95,37 @@ def test_solvers_follow_their_published_rules(seed, kind, rate, l1, l2, beta):
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.3])
-def test_ftrl_starts_from_the_given_values(l1):
+def test_ftrl_starts_from_the_given_values(engine, l1):
     """An update without gradient reproduces the initial value from z."""
     start = np.array([[0.5], [-0.2], [0.0]])
     block = Block(FTRL(0.1, l1), start.copy())
     rows = np.arange(3)
-    step(block, rows, np.zeros((3, 1)), np.ones(3))
+    step(engine, block, rows, np.zeros((3, 1)), np.ones(3))
     np.testing.assert_allclose(block.value, start, rtol=1e-14)
 
 
 @pytest.mark.parametrize("make", [AdaGrad, FTRL])
-def test_penalties_may_differ_between_the_columns_of_a_table(make):
+def test_penalties_may_differ_between_the_columns_of_a_table(engine, make):
     start, updates = sparse_updates(1)
-    together = run(make(0.1, [0.3, 0.0], [0.0, 0.2]), start, updates)
+    together = run(engine, make(0.1, [0.3, 0.0], [0.0, 0.2]), start, updates)
     for column, penalties in enumerate([(0.3, 0.0), (0.0, 0.2)]):
         alone = [(rows, grad[:, [column]], count) for rows, grad, count in updates]
-        block = run(make(0.1, *penalties), start[:, [column]], alone)
+        block = run(engine, make(0.1, *penalties), start[:, [column]], alone)
         np.testing.assert_allclose(together.value[:, [column]], block.value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("solver", [AdaGrad(0.1, 0.1, 0.1), FTRL(0.1, 0.1, 0.1)])
-def test_all_rows_at_once_as_one_by_one(solver):
+def test_all_rows_at_once_as_one_by_one(engine, solver):
     start, grad = np.ones((3, 2)), np.arange(6.0).reshape(3, 2)
     block, other = Block(solver, start.copy()), Block(solver, start.copy())
-    step(block, None, grad, np.full(1, 2.0))
-    step(other, np.arange(3), grad, np.full(3, 2.0))
+    step(engine, block, None, grad, np.full(1, 2.0))
+    step(engine, other, np.arange(3), grad, np.full(3, 2.0))
     np.testing.assert_array_equal(block.value, other.value)
 
 
-def test_other_settings_of_ftrl_keep_values_and_what_zeros_have_gathered():
+def test_other_settings_of_ftrl_keep_values_and_what_zeros_have_gathered(engine):
     start, updates = sparse_updates(2)
-    block = run(FTRL(0.1, l1=20.0), start, updates)
+    block = run(engine, FTRL(0.1, l1=20.0), start, updates)
     values, z = block.value.copy(), block.arrays[1].copy()
     zero = values == 0
     assert z[zero].any()
@@ -135,19 +134,19 @@ def test_other_settings_of_ftrl_keep_values_and_what_zeros_have_gathered():
     np.testing.assert_array_equal(block.arrays[1], z)
     block.change_solver(FTRL(0.2, l1=5.0, beta=2.0))
     np.testing.assert_array_equal(block.arrays[1][zero], np.clip(z[zero], -5, 5))
-    step(block, np.arange(6), np.zeros((6, 2)), np.zeros(6))
+    step(engine, block, np.arange(6), np.zeros((6, 2)), np.zeros(6))
     np.testing.assert_allclose(block.value, values, rtol=1e-12)
 
 
-def test_l1_leaves_exact_zeros():
+def test_l1_leaves_exact_zeros(engine):
     start, updates = sparse_updates(0)
     for solver in (AdaGrad(0.1, l1=5.0), FTRL(0.1, l1=50.0)):
-        block = run(solver, start, updates)
+        block = run(engine, solver, start, updates)
         assert (block.value == 0).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
-def test_a_gradient_that_is_not_finite_is_not_usable(bad):
+def test_a_gradient_that_is_not_finite_is_not_usable(engine, bad):
     block = Block(AdaGrad(0.1, l2=0.1), np.ones((3, 1)))
     grad, count = np.array([[1.0], [bad]]), np.ones(2)
     with np.errstate(over="ignore"):
@@ -155,7 +154,7 @@ def test_a_gradient_that_is_not_finite_is_not_usable(bad):
         assert not block.penalize(engine, np.full((2, 1), bad), np.ones((2, 1)), count)
 
 
-def test_blocks_grow_copy_and_restore():
+def test_blocks_grow_copy_and_restore(engine):
     block = Block(FTRL(0.5), np.ones((2, 3), np.float32))
     assert [len(array) for array in block.arrays] == [2, 2, 2]  # no spare rows at first
     block.append(np.full((1, 3), 2, np.float32))
@@ -163,7 +162,7 @@ def test_blocks_grow_copy_and_restore():
     assert len(block.arrays[0]) == 4  # room to grow
     saved = block.copy()
     rows = np.array([2])
-    step(block, rows, np.ones((1, 3), np.float32), np.ones(1, np.float32))
+    step(engine, block, rows, np.ones((1, 3), np.float32), np.ones(1, np.float32))
     assert block.value[2, 0] != 2
     block.restore(saved)
     assert block.value[2, 0] == 2

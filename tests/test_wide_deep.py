@@ -16,7 +16,6 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, WideDeepClassifier, WideDeepRegressor
 from skfm._crosses import check_crosses
-from skfm._engine import numpy as engine
 from skfm._heads import WideDeep
 from skfm._solvers import FTRL, AdaGrad
 from skfm.datasets import make_clicks
@@ -66,7 +65,7 @@ def network(x, fields, embeddings, layers, activation, masks=()):
 
 
 @st.composite
-def problems(draw):
+def problems(draw, engine):
     """Rows with multi-valued fields, values other than 1, empty fields and rows."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_rows, n_columns = draw(st.integers(1, 5)), draw(st.integers(3, 8))
@@ -86,7 +85,7 @@ def problems(draw):
     activation = draw(st.sampled_from(sorted(ACTIVATE)))
     dropout = draw(st.sampled_from([0.0, 0.4]))
     head = WideDeep(k, n_fields, crosses, hidden, activation, dropout, 0.1, (1, 0))
-    batch = make_batch(X, fields, crosses)
+    batch = make_batch(engine, X, fields, crosses)
     values = []
     for role, table, value in zip(head.roles, head.tables, head.initial(), strict=True):
         n = len(value) if table == "all" else len(batch.rows(table))
@@ -96,9 +95,9 @@ def problems(draw):
 
 
 @settings(max_examples=150, deadline=None)
-@given(problem=problems())
-def test_scores_equal_their_definition(problem):
-    X, fields, crosses, head, batch, values, activation, _ = problem
+@given(data=st.data())
+def test_scores_equal_their_definition(engine, data):
+    X, fields, crosses, head, batch, values, activation, _ = data.draw(problems(engine))
     scores = head.forward(engine, batch, values)[0]
     by_role = {}
     for role, value in zip(head.roles, values, strict=True):
@@ -119,9 +118,9 @@ def test_scores_equal_their_definition(problem):
 
 
 @settings(max_examples=100, deadline=None)
-@given(problem=problems())
-def test_gradients_of_every_table_equal_finite_differences(problem):
-    *_, head, batch, values, _, delta = problem
+@given(data=st.data())
+def test_gradients_of_every_table_equal_finite_differences(engine, data):
+    *_, head, batch, values, _, delta = data.draw(problems(engine))
     at = 7  # the step fixes the mask of the dropout
     grads = head.backward(
         engine, batch, values, head.forward(engine, batch, values, at)[1], delta.copy()
@@ -138,10 +137,10 @@ def test_gradients_of_every_table_equal_finite_differences(problem):
             np.testing.assert_allclose(grad[position], numeric, rtol=1e-6, atol=1e-6)
 
 
-def test_dropout_leaves_out_its_share_and_keeps_the_mean():
+def test_dropout_leaves_out_its_share_and_keeps_the_mean(engine):
     head = WideDeep(4, 2, None, (1000,), "identity", 0.3, 1.0, (5, 0))
     X = np.ones((50, 2))
-    batch = make_batch(X, np.arange(2))
+    batch = make_batch(engine, X, np.arange(2))
     values = [np.zeros((2, 1)), np.ones((2, 4)), np.ones((8, 1000)), np.zeros((1, 1000))]
     values.append(np.ones((1000, 1)))
     (_, _, masks) = head.forward(engine, batch, values, 3)[1]

@@ -1,0 +1,280 @@
+"""The compiled engine against the reference, on threads, and where it cannot be had."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from sklearn.base import clone
+
+import skfm._engine
+import skfm._training
+from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
+from skfm._engine import load
+
+from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, fields_of, scores, small_clicks, targets
+
+needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
+
+# The engines may differ by this share of the largest score. Float32 rounds by 6e-8; the
+# sums in a step have up to some hundred terms, and there are some dozen steps.
+BOUND = 2e-5
+
+
+@st.composite
+def problems(draw, index_dtype):
+    """Rows of several fields: one-hot, with several entries, values, gaps, many types."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_rows, n_fields = draw(st.sampled_from([1, 40, 120])), draw(st.integers(1, 5))
+    fields = np.repeat(np.arange(n_fields), draw(st.integers(1, 6)))
+    if draw(st.booleans()):
+        rng.shuffle(fields)
+    if draw(st.booleans()):
+        X = np.zeros((n_rows, len(fields)))
+        for field in range(n_fields):
+            columns = np.flatnonzero(fields == field)
+            X[np.arange(n_rows), rng.choice(columns, size=n_rows)] = 1
+    else:
+        X = (rng.random((n_rows, len(fields))) < draw(st.sampled_from([0.2, 0.7]))) * 1.0
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.int8, bool]))
+    if draw(st.booleans()) and dtype is not bool:
+        X *= rng.integers(1, 4, size=X.shape)
+    X = csr_array(X.astype(dtype))
+    X.indices, X.indptr = X.indices.astype(index_dtype), X.indptr.astype(index_dtype)
+    y = rng.integers(2, size=n_rows)
+    y[: 2 * (n_rows > 1)] = [0, 1][: 2 * (n_rows > 1)]
+    settings = {
+        "k": draw(st.sampled_from([0, 3, 16])),  # rows of few numbers, and padded ones
+        "batch_size": draw(st.sampled_from([7, 64])),
+    }
+    return X, y, fields, rng.random(n_rows) + 0.5, settings
+
+
+@needs_numba
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_the_engines_train_the_same_model(cls, solver, index_dtype, data):
+    X, y, fields, weight, parameters = data.draw(problems(index_dtype))
+    if cls in CLASSIFIERS and len(np.unique(y)) < 2:
+        return
+    if "fields" in cls().get_params():
+        parameters["fields"] = fields
+    if "crosses" in cls().get_params() and fields.max() > 0:
+        parameters["crosses"] = data.draw(st.sampled_from([None, "all"]))
+    parameters |= {"solver": solver, "max_iter": 3, "early_stopping": False}
+    both = []
+    for engine in ("numpy", "numba"):
+        model = cls(**parameters, engine=engine, tol=None, random_state=0)
+        both.append(model.fit(X, y, sample_weight=weight))
+    assert X.indices.dtype == index_dtype
+    for reader in both:  # a model is read by either engine
+        found = [scores(clone_with(reader, engine), X) for engine in ("numpy", "numba")]
+        np.testing.assert_allclose(*found, atol=BOUND * max(1, np.abs(found).max()))
+    found = [scores(model, X) for model in both]
+    np.testing.assert_allclose(*found, atol=BOUND * max(1, np.abs(found).max()))
+    np.testing.assert_allclose(both[0].loss_curve_, both[1].loss_curve_, rtol=BOUND)
+
+
+def clone_with(model, engine):
+    """A fitted model under another engine."""
+    other = clone(model)
+    other.__dict__ |= {**model.__dict__, "engine": engine}
+    return other
+
+
+@pytest.fixture
+def eager_threads(monkeypatch):
+    """Share out the smallest piece of work."""
+    monkeypatch.setattr(load("numba"), "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(skfm._training, "_WORTH_A_THREAD", 0)
+
+
+def several_entries(n_rows=300):
+    """Rows with gaps and several entries in a field, with values."""
+    rng = np.random.default_rng(1)
+    X = rng.integers(1, 4, size=(n_rows, 60)) * (rng.random((n_rows, 60)) < 0.15)
+    return csr_array(X * 1.0), np.repeat(np.arange(6), 10), rng.integers(2, size=n_rows)
+
+
+@needs_numba
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("cls", CLASSIFIERS)
+def test_the_number_of_threads_does_not_change_a_bit(cls, solver, eager_threads):
+    clicks = small_clicks(300)
+    for X, fields, y in (several_entries(), (clicks.X, clicks.fields, clicks.y)):
+        given_fields = {"fields": fields} if "fields" in cls().get_params() else {}
+        expected = None
+        for n_jobs in (1, 2, 3, 1):
+            model = cls(5, solver=solver, engine="numba", n_jobs=n_jobs, max_iter=3, random_state=0)
+            model.set_params(**given_fields).fit(X, y)
+            found = [scores(model, X), model.coef_, model.loss_curve_]
+            expected = found if expected is None else expected
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@needs_numba
+def test_threads_end_with_the_fit(eager_threads):
+    clicks, before = small_clicks(), threading.active_count()
+    FMClassifier(engine="numba", n_jobs=3, max_iter=2).fit(clicks.X, clicks.y)
+    assert threading.active_count() == before
+
+
+@needs_numba
+def test_the_tenth_fit_has_the_bits_of_the_first():
+    clicks = small_clicks()
+    model = FFMClassifier(4, engine="numba", max_iter=3, random_state=0, fields=clicks.fields)
+    first = scores(model.fit(clicks.X, clicks.y), clicks.X)
+    for _ in range(9):
+        np.testing.assert_array_equal(scores(model.fit(clicks.X, clicks.y), clicks.X), first)
+
+
+@needs_numba
+def test_four_threads_fit_at_once(eager_threads):
+    clicks = small_clicks()
+
+    def fit(cls):
+        model = cls(4, engine="numba", n_jobs=2, max_iter=3, random_state=0)
+        model.set_params(**fields_of(cls, clicks))
+        return scores(model.fit(clicks.X, clicks.y), clicks.X)
+
+    classes = [FMClassifier, FFMClassifier, WideDeepClassifier, FFMClassifier] * 3
+    expected = {cls: fit(cls) for cls in classes}
+    with ThreadPoolExecutor(4) as pool:
+        for cls, found in zip(classes, pool.map(fit, classes), strict=True):
+            np.testing.assert_array_equal(found, expected[cls])
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_after_a_fit_fits_and_predicts(eager_threads):
+    clicks = small_clicks()
+    model = FFMClassifier(4, engine="numba", n_jobs=2, max_iter=3, random_state=0)
+    expected = scores(model.fit(clicks.X, clicks.y), clicks.X)
+    child = os.fork()
+    if not child:
+        try:
+            same = np.array_equal(scores(model, clicks.X), expected)
+            same &= np.array_equal(scores(model.fit(clicks.X, clicks.y), clicks.X), expected)
+            os._exit(0 if same else 1)
+        except BaseException:
+            os._exit(2)
+    deadline = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if ended == (0, 0):
+        os.kill(child, 9)
+    assert ended == (child, 0)
+
+
+@needs_numba
+def test_nobody_writes_after_an_interrupt(eager_threads):
+    """Ctrl-C in one part of a kernel waits for the others, which write to the tables."""
+    engine, done = load("numba"), threading.Event()
+
+    def kernel(part, n_parts):
+        if part == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.2)
+        done.set()
+
+    with engine.threads(2), pytest.raises(KeyboardInterrupt):
+        engine._run(kernel, 1)
+    assert done.is_set()
+    assert engine._run(lambda part, n_parts: n_parts, 1) == [1]
+
+
+@needs_numba
+def test_threads_may_be_nested():
+    engine = load("numba")
+    count = lambda part, n_parts: n_parts  # noqa: E731
+    with engine.threads(2):
+        with engine.threads(3):
+            assert engine._run(count, np.inf) == [3, 3, 3]
+        assert engine._run(count, np.inf) == [2, 2]
+    assert engine._run(count, np.inf) == [1]
+
+
+@needs_numba
+def test_a_stamp_begins_again_before_it_overflows():
+    engine = load("numba")
+    slots, stamp = np.array([3, 1, 3, 0, 1]), np.full(6, 2**31 - 4, np.int32)
+    for _ in range(3):
+        touched, local = engine.distinct(slots, stamp)
+        assert touched.tolist() == [3, 1, 0]
+        assert local.tolist() == [0, 1, 0, 2, 1]
+
+
+@needs_numba
+def test_it_works_where_nothing_can_be_cached():
+    code = """
+        import numba.core.caching
+
+        def refuse(self):
+            raise PermissionError("read-only")
+
+        numba.core.caching._CacheLocator.ensure_cache_path = refuse
+        from skfm import FMClassifier
+        from skfm._engine import load
+
+        FMClassifier(2, engine="numba", max_iter=1).fit([[1.0, 0], [0, 1]] * 9, [0, 1] * 9)
+        assert load("numba")._assemble.stats.cache_path is None
+    """
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=os.path.dirname(os.path.dirname(skfm.__file__)),
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def fresh_load(monkeypatch):
+    load.cache_clear()
+    yield monkeypatch
+    load.cache_clear()
+
+
+def test_without_numba_auto_is_numpy(fresh_load, recwarn):
+    fresh_load.setattr(skfm._engine, "find_spec", lambda name: None)
+    assert load("auto") is load("numpy")
+    assert not recwarn
+
+
+def test_numba_must_be_there_if_asked_for(fresh_load):
+    clicks = small_clicks()
+    model = FMClassifier(engine="numba")
+    fresh_load.setitem(sys.modules, "skfm._engine.numba", None)
+    with pytest.raises(ImportError, match=r"pip install 'skfm\[numba\]'"):
+        model.fit(clicks.X, clicks.y)
+    assert not hasattr(model, "coef_")
+
+
+def test_a_numba_that_cannot_be_imported_is_mentioned_and_done_without(fresh_load):
+    fresh_load.setattr(skfm._engine, "find_spec", lambda name: True)
+    fresh_load.setitem(sys.modules, "skfm._engine.numba", None)
+    with pytest.warns(UserWarning, match="cannot be imported"):
+        assert load("auto") is load("numpy")
+
+
+def test_there_is_no_other_engine():
+    clicks = small_clicks()
+    with pytest.raises(ValueError, match="engine"):
+        FMClassifier(engine="cuda").fit(clicks.X, clicks.y)
+    model = FMClassifier(max_iter=2).fit(clicks.X, targets(FMClassifier(), clicks))
+    with pytest.raises(ValueError, match="engine must be"):
+        model.set_params(engine="cuda").predict(clicks.X)
