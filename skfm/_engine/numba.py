@@ -48,7 +48,8 @@ _AHEAD = 4
 
 
 def _compiled(function):
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+    # No fastmath: LLVM would be free to round the rows of one batch in different ways.
+    options = {"nogil": True, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written to, so that each process compiles anew
@@ -290,6 +291,19 @@ def _sum_columns(indptr, indices, values, weight, sums):
             sums[uint64(indices[e])] += values[e] * weight[n]
 
 
+@njit
+def _own_columns(part, n_parts):
+    """Which columns belong to a part, as the bits of a number: one for each column mod 64.
+
+    That splits the popular columns, which come first in a batch.
+    """
+    own = uint64(0)
+    for column in range(64):
+        if column * n_parts // 64 == part:
+            own |= uint64(1) << uint64(column)
+    return own
+
+
 # -- pooling --------------------------------------------------------------------------
 
 
@@ -326,12 +340,12 @@ def _pooling(k):
 
     @_compiled
     def backward(indptr, indices, values, dE, dV, width, part, n_parts):
-        zero = dV.dtype.type(0)
+        zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
         for row in range(uint64(len(indptr) - 1)):
             pooled = load(dE, row * uint64(k), zero, k)
             for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
                 column = uint64(indices[e])
-                if n_parts == 1 or column % uint64(n_parts) == uint64(part):
+                if own >> (column & uint64(63)) & uint64(1):
                     v = column * uint64(width)
                     store(dV, v, add_scaled(load(dV, v, zero, k), pooled, values[e]))
 
@@ -387,7 +401,7 @@ def _one_field(k):
 
     @_compiled
     def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
-        zero = dV.dtype.type(0)
+        zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
         for row in range(uint64(len(delta))):
             first, last = uint64(indptr[row]), uint64(indptr[row + uint64(1)])
             total = zeros(zero, k)
@@ -396,7 +410,7 @@ def _one_field(k):
                 total = add_scaled(total, load(V, v, zero, k), values[e])
             for e in range(first, last):
                 column = uint64(indices[e])
-                if n_parts > 1 and column % uint64(n_parts) != uint64(part):
+                if not own >> (column & uint64(63)) & uint64(1):
                     continue
                 v, d = column * uint64(width) + uint64(1), column * uint64(width_d) + uint64(1)
                 x = values[e]
@@ -546,13 +560,25 @@ def _add_penalty(grad, width, values, width_v, count, l2, part, n_parts):
     for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
         weight = count[min(i, uint64(len(count) - 1))]
         g, v = i * uint64(width), i * uint64(width_v)
-        squares = weight * 0
         for j in range(uint64(len(l2))):
-            new = grad[g + j] + weight * l2[j] * values[v + j]
-            grad[g + j] = new
-            squares += new * new
-        usable &= squares < MAX_SQUARE
+            grad[g + j] += weight * l2[j] * values[v + j]
+        usable &= _sum_of_squares(grad, g, uint64(len(l2))) < MAX_SQUARE
     return usable
+
+
+@njit(error_model="numpy")
+def _sum_of_squares(array, i, n):
+    """The sum of squares of ``array[i : i + n]``."""
+    zero, done = array.dtype.type(0), uint64(0)
+    squares, rest = zeros(zero, _LANES), zero
+    while done + uint64(_LANES) <= n:
+        vector = load(array, i + done, zero, _LANES)
+        squares = add_product(squares, vector, vector)
+        done += uint64(_LANES)
+    while done < n:
+        rest += array[i + done] * array[i + done]
+        done += uint64(1)
+    return sum_of(squares) + rest
 
 
 def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):

@@ -45,6 +45,15 @@ def _filled(builder, kind, number):
     return builder.shuffle_vector(first, nothing, zeros)
 
 
+def _multiply_add(builder, left, right, total):
+    """``left * right + total``, rounded once where the machine can."""
+    kind = total.type
+    name = f"llvm.fmuladd.v{kind.count}{'f32' if kind.element == ir.FloatType() else 'f64'}"
+    function = ir.FunctionType(kind, [kind] * 3)
+    function = builder.module.declare_intrinsic(name, fnty=function)
+    return builder.call(function, [left, right, total])
+
+
 @intrinsic(prefer_literal=True)
 def zeros(typing, like, k):
     """k zeros of the type of the number `like`."""
@@ -89,7 +98,7 @@ def add_scaled(typing, total, vector, x):
 
     def generate(context, builder, signature, args):
         total, vector, x = args
-        return builder.fadd(total, builder.fmul(vector, _filled(builder, vector.type, x)))
+        return _multiply_add(builder, vector, _filled(builder, vector.type, x), total)
 
     return total(total, vector, total.dtype), generate
 
@@ -100,7 +109,7 @@ def add_product(typing, total, left, right):
 
     def generate(context, builder, signature, args):
         total, left, right = args
-        return builder.fadd(total, builder.fmul(left, right))
+        return _multiply_add(builder, left, right, total)
 
     return total(total, left, right), generate
 
