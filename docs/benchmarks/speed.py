@@ -3,12 +3,13 @@
     python docs/benchmarks/speed.py
 
 makes an environment of its own beside this file, installs skfm from the checkout and the
-peers from the package index, and measures there. The contestants take turns, on one thread;
-quoted are medians over the rounds, and the median of the ratios round by round. A ratio
-above 1 says that skfm is faster. The losses are log losses on held-out rows after one pass
-and after three, each package at its own defaults but for the batch size named. The weights
-that pylibffm returns are all the same number (0.4.1), so that its losses are those that it
-prints, and its prediction is timed but worth nothing.
+peers from the package index, and measures there. The contestants take turns, on one thread
+where no other number is named; quoted are medians over the rounds, and the median of the
+ratios round by round. A ratio above 1 says that skfm with numba is faster. The losses are
+log losses on held-out rows after one pass and after three, each package at its own defaults
+but for the batch size named. The weights that pylibffm returns are all the same number
+(0.4.1), so that its losses are those that it prints, and its prediction is timed but worth
+nothing.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PEERS = ["modern-fm==1.1.2", "pylibffm==0.4.1", "torch==2.13.0"]
+ENGINE = "numba==0.68.1"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 PASSES = 3
 
@@ -36,7 +38,7 @@ def in_own_environment():
     if not python.exists():
         venv.create(folder, with_pip=True)
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*install, *PEERS], check=True)
+    subprocess.run([*install, *PEERS, ENGINE], check=True)
     subprocess.run([*install, "--force-reinstall", "--no-deps", HERE.parents[1]], check=True)
     environment = {**os.environ, **ONE_THREAD, "SKFM_BENCHMARK": "1"}
     return subprocess.run([python, __file__, *sys.argv[1:]], env=environment).returncode
@@ -49,10 +51,9 @@ def seconds(function):
 
 
 class Ours:
-    def __init__(self, cls, k, **params):
-        self.make = lambda passes: cls(
-            k, max_iter=passes, tol=None, early_stopping=False, random_state=0, **params
-        )
+    def __init__(self, cls, k, engine="numba", **params):
+        params |= {"tol": None, "early_stopping": False, "random_state": 0, "engine": engine}
+        self.make = lambda passes: cls(k, max_iter=passes, **params)
 
     def fit(self, X, y, fields, passes):
         return self.make(passes).fit(X, y)
@@ -79,13 +80,13 @@ class Modern(Ours):
 
 
 class PyLibFFM:
-    def __init__(self, k):
-        self.k = k
+    def __init__(self, k, n_threads=1):
+        self.k, self.n_threads = k, n_threads
 
     def fit(self, X, y, fields, passes, **validation):
         import pylibffm
 
-        options = {"k": self.k, "nr_iters": passes, "nr_threads": 1}
+        options = {"k": self.k, "nr_iters": passes, "nr_threads": self.n_threads}
         options["auto_stop"] = bool(validation)  # it looks at the rows only then
         with tempfile.TemporaryDirectory() as folder, printed() as lines:
             model = pylibffm.train(X, y, fields, folder, options, **validation)
@@ -216,11 +217,34 @@ def compare(title, contestants, data, rounds, one_row):
         )
 
 
+def compiling():
+    """Print how long the first fit takes where nothing is compiled, and where all is cached."""
+    code = """
+import sys, time
+import numpy, skfm
+from skfm.datasets import make_clicks
+clicks = make_clicks(100, random_state=0)
+numpy.seterr(all="ignore")
+start = time.perf_counter()
+getattr(skfm, sys.argv[1])(engine="numba", max_iter=1).fit(clicks.X, clicks.y).predict(clicks.X)
+print(time.perf_counter() - start)
+"""
+    for name in ("FMClassifier", "FFMClassifier", "WideDeepClassifier"):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            command = [sys.executable, "-W", "ignore", "-c", code, name]
+            first, later = (
+                float(subprocess.run(command, env=environment, capture_output=True).stdout)
+                for _ in range(2)
+            )
+        print(f"{name}: {first:.1f} s for a first small fit, {later:.1f} s once compiled")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["fm", "ffm", "widedeep"])
+    parser.add_argument("--only", choices=["compiling", "fm", "ffm", "widedeep"])
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
@@ -244,11 +268,15 @@ def main():
     data = X[:-n_test], y[:-n_test], X[-n_test:], y[-n_test:], clicks.fields.astype(np.int32)
     print(f"modern-fm {modern_fm.__version__}, numpy {np.__version__}, one thread,")
     print(f"medians of {args.rounds} rounds in turn")
+    if args.only in (None, "compiling"):
+        compiling()
     if args.only in (None, "fm"):
         ours, theirs = skfm.FMClassifier, modern_fm.FMClassifier
         contestants = {
             "skfm": Ours(ours, 8),
+            "skfm, 2 threads": Ours(ours, 8, n_jobs=2),
             "skfm, batch 256": Ours(ours, 8, batch_size=256),
+            "skfm, NumPy": Ours(ours, 8, engine="numpy"),
             "modern-fm (batch 1)": Modern(theirs, 8),
             "modern-fm, batch 256": Modern(theirs, 8, batch_size=256),
         }
@@ -257,16 +285,19 @@ def main():
         ours, theirs = skfm.FFMClassifier, modern_fm.FFMClassifier
         contestants = {
             "skfm": Ours(ours, 4),
-            "skfm, batch 256": Ours(ours, 4, batch_size=256),
+            "skfm, 2 threads": Ours(ours, 4, n_jobs=2),
+            "skfm, NumPy": Ours(ours, 4, engine="numpy"),
             "modern-fm (batch 1)": Modern(theirs, 4),
             "modern-fm, batch 256": Modern(theirs, 4, batch_size=256),
             "pylibffm (batch 1)": PyLibFFM(4),
+            "pylibffm, 2 threads": PyLibFFM(4, n_threads=2),
         }
         compare("FFM, k=4", contestants, data, args.rounds, one_row=False)
     if args.only in (None, "widedeep"):
         layers = {"hidden_layer_sizes": (128, 64), "fields": 39, "batch_size": 256}
         contestants = {
             "skfm": Ours(skfm.WideDeepClassifier, 8, **layers),
+            "skfm, NumPy": Ours(skfm.WideDeepClassifier, 8, engine="numpy", **layers),
             "skfm, AdaGrad only": Ours(skfm.WideDeepClassifier, 8, solver="adagrad", **layers),
             "PyTorch": Torch(8, (128, 64), 256),
         }
