@@ -1,5 +1,6 @@
 """The compiled engine against the reference, on threads, and where it cannot be had."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -57,6 +58,20 @@ def problems(draw, index_dtype):
         "batch_size": draw(st.sampled_from([7, 64])),
     }
     return X, y, fields, rng.random(n_rows) + 0.5, settings
+
+
+def functions_of(engine):
+    return {
+        name: inspect.signature(value)
+        for name, value in vars(engine).items()
+        if inspect.isfunction(value) and value.__module__ == engine.__name__ and name[0] != "_"
+    }
+
+
+@needs_numba
+def test_the_engines_have_the_same_functions():
+    assert functions_of(load("numba")) == functions_of(load("numpy"))
+    assert len(functions_of(load("numpy"))) > 10
 
 
 @needs_numba

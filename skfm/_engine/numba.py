@@ -18,23 +18,6 @@ from numpy.lib.stride_tricks import as_strided
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 
-__all__ = [
-    "adagrad",
-    "add_penalty",
-    "assemble",
-    "count",
-    "distinct",
-    "ftrl",
-    "gather",
-    "interact",
-    "interact_gradient",
-    "linear",
-    "linear_gradient",
-    "pool",
-    "pool_gradient",
-    "threads",
-]
-
 # Multiplications below which a kernel is done before a second thread has woken up.
 _WORTH_A_THREAD = 2_000_000
 
@@ -366,7 +349,7 @@ def interact(batch, V):
     return scores, None
 
 
-def interact_gradient(batch, V, memory, delta):
+def interact_gradient(batch, V, partners, delta):
     if V.shape[1] == 1:
         return linear_gradient(batch, delta)
     dV = _rows_of(batch, V.shape, V.dtype)
