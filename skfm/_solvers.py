@@ -98,6 +98,8 @@ class Block:
 
     def change_solver(self, solver):
         """Go on with the same solver under other settings."""
+        # A model that was loaded as a read-only memory map is trained on a copy.
+        self.arrays = [array if array.flags.writeable else array.copy() for array in self.arrays]
         if not solver.reads_states_as(self.solver):
             solver.adopt(*(array[: self.n_rows] for array in self.arrays))
         self.solver = solver

@@ -95,8 +95,9 @@ def test_partial_fit_continues_after_loading(cls, solver, tmp_path):
     model.partial_fit(clicks.X[:128], y[:128], **first_call(cls))
     joblib.dump(model, tmp_path / "model")
     model.partial_fit(clicks.X[128:], y[128:])
-    loaded = joblib.load(tmp_path / "model").partial_fit(clicks.X[128:], y[128:])
-    same(model, loaded, clicks.X)
+    for mmap_mode in (None, "r"):
+        loaded = joblib.load(tmp_path / "model", mmap_mode=mmap_mode)
+        same(model, loaded.partial_fit(clicks.X[128:], y[128:]), clicks.X)
 
 
 @every_estimator
