@@ -235,9 +235,19 @@ def test_a_stamp_begins_again_before_it_overflows():
         assert local.tolist() == [0, 1, 0, 2, 1]
 
 
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=os.path.dirname(os.path.dirname(skfm.__file__)),
+        env={**os.environ, **environment},
+    )
+
+
 @needs_numba
 def test_it_works_where_nothing_can_be_cached():
-    code = """
+    run = run_python("""
         import numba.core.caching
 
         def refuse(self):
@@ -249,13 +259,20 @@ def test_it_works_where_nothing_can_be_cached():
 
         FMClassifier(2, engine="numba", max_iter=1).fit([[1.0, 0], [0, 1]] * 9, [0, 1] * 9)
         assert load("numba")._assemble.stats.cache_path is None
+    """)
+    assert run.returncode == 0, run.stderr
+
+
+@needs_numba
+def test_a_numba_that_may_not_compile_is_done_without():
+    code = """
+        from skfm import FMClassifier
+        from skfm._engine import load
+
+        FMClassifier(2, max_iter=1).fit([[1.0, 0], [0, 1]] * 9, [0, 1] * 9)
+        assert load("auto") is load("numpy")
     """
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        cwd=os.path.dirname(os.path.dirname(skfm.__file__)),
-    )
+    run = run_python(code, NUMBA_DISABLE_JIT="1")
     assert run.returncode == 0, run.stderr
 
 

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
-from numba import njit, uint64
+from numba import config, njit, uint64
 from numpy.lib.stride_tricks import as_strided
 
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
+
+if config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
 
 # Multiplications below which a kernel is done before a second thread has woken up.
 _WORTH_A_THREAD = 2_000_000
