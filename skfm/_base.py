@@ -283,7 +283,6 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         if not resume:
             self._seed = check_random_state(self.random_state).randint(2**31 - 1)
             self._fields = self._make_fields(data.X)
-            self._columns = Columns(data.X.shape[1], self._fields)
         self._crosses = self._make_crosses()
         return data._replace(X=without_stored_zeros(data.X))
 
@@ -293,8 +292,9 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         The intercepts of new models fit the first `n_first` rows.
         """
         heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
-        new = self._columns.new_in(data.X, data.used)
-        n_columns = len(self._columns)
+        columns = self._columns if resume else Columns(data.X.shape[1], self._fields)
+        new = columns.new_in(data.X, data.used)
+        n_columns = len(columns)
         per_column, others = (size * self._n_outputs for size in self._sizes())
         pooled = min(batch_size, len(data.used)) * heads[0].per_row
         check_memory(n_columns + len(new), per_column, others, pooled)
@@ -312,12 +312,12 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             for model, head in zip(models, heads, strict=True):
                 model.continue_with(head, self._make_solvers())
                 model.add_columns(new)
-            self._columns.add(new)
+            columns.add(new)
         except BaseException:
             for model in models:
                 model.keep_columns(n_columns)
             raise
-        self._models = models
+        self._columns, self._models = columns, models
 
     def _batch_size(self, n_rows):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""

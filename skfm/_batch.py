@@ -22,10 +22,12 @@ def as_csr(X):
     ValueError
         If the index arrays of a sparse `X` are malformed.
     """
+    if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
+        X = X.astype(np.float64)
+    if X.dtype == np.float16:
+        X = X.astype(np.float32)
     if not issparse(X):
-        if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
-            X = X.astype(np.float64)
-        return csr_array(X if X.dtype != np.float16 else X.astype(np.float32))
+        return csr_array(X)
     # A new container over the same arrays: whatever SciPy notes down about the
     # format is noted there and not on the caller's object.
     check_indices(X)
@@ -100,6 +102,8 @@ class Columns:
     """
 
     def __init__(self, n_features, fields):
+        if n_features >= 2**31:
+            raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
         self.fields, self.field = fields, np.empty(0, np.int32)
         self.seen = np.empty(0, np.intp)
         self.slot_of = np.full(n_features, -1, np.int32)
@@ -117,9 +121,11 @@ class Columns:
 
     def add(self, columns):
         """Give slots to new columns."""
-        self.slot_of[columns] = np.arange(len(self), len(self) + len(columns))
+        first = len(self)
         self.seen = np.concatenate([self.seen, columns])
         self.field = np.concatenate([self.field, self.fields.of(columns)])
+        # Last, as another thread may be predicting.
+        self.slot_of[columns] = np.arange(first, first + len(columns))
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""
@@ -165,7 +171,6 @@ class Batch:
 
     def __init__(self, batcher, touched, indptr, indices, values, n_fields):
         self.touched, self.n_fields, self._batcher = touched, n_fields, batcher
-        self._n_scratch = 0
         self.n_rows, self.binary = (len(indptr) - 1) // n_fields, batcher.binary
         self.dtype = batcher.dtype
         self.indptr, self.indices, self.values = indptr, indices, values
@@ -177,6 +182,10 @@ class Batch:
     @cached_property
     def crosses(self):
         return self._batcher.crosses_of(self)
+
+    def renew_scratch(self):
+        """Give up all scratch arrays, for others to take their place."""
+        self._batcher.n_scratch = 0
 
     def rows(self, table):
         """Rows that take part of a table of "columns" or "crosses"; None for "all"."""
@@ -191,12 +200,12 @@ class Batch:
         return engine.count(self.crosses if table == "crosses" else self, weight)
 
     def scratch(self, shape, dtype):
-        """An array of any content, valid until the batcher cuts the next batch.
+        """An array of any content, valid until the next batch, or the next model's turn.
 
         New memory for every batch would be slow: the system hands it out page by page.
         """
-        buffers, number = self._batcher.buffers, self._n_scratch
-        self._n_scratch += 1
+        buffers, number = self._batcher.buffers, self._batcher.n_scratch
+        self._batcher.n_scratch += 1
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if number == len(buffers):
             buffers.append(np.empty(0, np.uint8))
@@ -261,11 +270,13 @@ class Batcher:
 
     def _renew(self):
         """Make what batches write to."""
-        columns, crosses, self.buffers = self.columns, self.crosses, []
+        columns, crosses = self.columns, self.crosses
+        self.buffers, self.n_scratch = [], 0
         self.stamp = np.zeros(max(len(columns), crosses.n_buckets if crosses else 0) + 1, np.int32)
 
     def __call__(self, rows):
         """Return the batch of the rows numbered `rows`."""
+        self.n_scratch = 0
         return Batch(self, *self.engine.assemble(self, rows), self.fields.n_fields)
 
     def crosses_of(self, batch):

@@ -78,8 +78,16 @@ class Model:
         for block, rows in zip(self._of_columns, self.head.initial_rows(columns), strict=True):
             block.append(rows)
 
+    def check_covers(self, batcher):
+        """Raise RuntimeError if the tables have fewer rows than the batches may name."""
+        n_buckets = batcher.crosses.n_buckets if batcher.crosses else 0
+        least = {"columns": len(batcher.columns), "crosses": n_buckets, "all": 0}
+        if any(b.n_rows < least[t] for b, t in zip(self.blocks, self.tables, strict=True)):
+            raise RuntimeError("The model is being fitted by another thread; predict later.")
+
     def forward(self, engine, batch, training=False):
         """Raw scores as float64, and what `step` needs to remember."""
+        batch.renew_scratch()
         values = [
             engine.gather(batch, block.value, batch.rows(table))
             for block, table in zip(self.blocks, self.tables, strict=True)
@@ -166,6 +174,8 @@ def rows_per_batch(most, per_row):
 
 def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
+    for model in models:
+        model.check_covers(batcher)
     size = rows_per_batch(_MAX_ROWS, models[0].head.per_row)
     scores = np.empty((len(rows), len(models)))
 

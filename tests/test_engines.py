@@ -8,6 +8,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.base import clone
 import skfm._engine
 import skfm._training
 from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
+from skfm._batch import Batcher
 from skfm._engine import load
 
 from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, fields_of, scores, small_clicks, targets
@@ -116,6 +118,7 @@ def eager_threads(monkeypatch):
     """Share out the smallest piece of work."""
     monkeypatch.setattr(load("numba"), "_WORTH_A_THREAD", 0)
     monkeypatch.setattr(skfm._training, "_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(skfm._training, "_MAX_ROWS", 50)
 
 
 def several_entries(n_rows=300):
@@ -198,6 +201,30 @@ def test_a_child_forked_after_a_fit_fits_and_predicts(eager_threads):
 
 
 @needs_numba
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_within_a_fit_has_one_thread(eager_threads):
+    engine = load("numba")
+    with engine.threads(2):
+        child = os.fork()
+        if not child:
+            os._exit(engine._run(lambda part, n_parts: n_parts, 1) != [1])
+        assert os.waitpid(child, 0) == (child, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_sparse_values_of_unusual_types(engine, dtype):
+    clicks = small_clicks()
+    X = clicks.X.copy()
+    X.data = X.data.astype(dtype) / dtype(2)
+    name = engine.__name__.split(".")[-1]
+    model = FMClassifier(4, engine=name, max_iter=2, random_state=0)
+    found = scores(model.fit(X, clicks.y), X)
+    X.data = X.data.astype(np.float32)
+    np.testing.assert_allclose(found, scores(model.fit(X, clicks.y), X), rtol=1e-6)
+
+
+@needs_numba
 def test_nobody_writes_after_an_interrupt(eager_threads):
     """Ctrl-C in one part of a kernel waits for the others, which write to the tables."""
     engine, done = load("numba"), threading.Event()
@@ -215,6 +242,63 @@ def test_nobody_writes_after_an_interrupt(eager_threads):
 
 
 @needs_numba
+def test_a_wait_for_other_threads_survives_ctrl_c(eager_threads, monkeypatch):
+    engine, done, calls = load("numba"), threading.Event(), []
+    real_wait = engine.wait
+
+    def interrupted_wait(futures):
+        calls.append(done.is_set())
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        real_wait(futures)
+
+    monkeypatch.setattr(engine, "wait", interrupted_wait)
+    kernel = lambda part, n_parts: part and (time.sleep(0.2), done.set())  # noqa: E731
+    with engine.threads(2), pytest.raises(KeyboardInterrupt):
+        engine._run(kernel, 1)
+    assert calls == [False, False]
+    assert done.is_set()
+
+
+@needs_numba
+@pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
+def test_predictions_while_columns_join_never_leave_the_tables(cls):
+    """They are those of some moment, or refused, but finite and in bounds."""
+    rng = np.random.default_rng(0)
+    X = csr_array((rng.random((400, 3000)) < 0.01) * 1.0)
+    y = rng.integers(2, size=400)
+    model = cls(3, engine="numba", random_state=0, batch_size=8)
+    model.set_params(**({"fields": 3} if "fields" in cls().get_params() else {}))
+    model.partial_fit(X[:8], y[:8], classes=[0, 1])
+    stop = threading.Event()
+
+    def predict():
+        while not stop.is_set():
+            with suppress(RuntimeError):  # "The model is being fitted by another thread"
+                assert np.isfinite(scores(model, X)).all()
+
+    with ThreadPoolExecutor(1) as pool:
+        predictions = pool.submit(predict)
+        for start in range(8, 400, 8):
+            model.partial_fit(X[start : start + 8], y[start : start + 8])
+        for _ in range(3):
+            model.set_params(max_iter=1, early_stopping=False).fit(X, y)
+            model.fit(X[:20], y[:20])
+        stop.set()
+        predictions.result()
+
+
+@needs_numba
+def test_many_outputs_share_scratch_memory():
+    X, fields, _ = several_entries()
+    model = WideDeepClassifier(4, engine="numba", max_iter=1, fields=fields, random_state=0)
+    model.fit(X, np.arange(X.shape[0]) % 9)
+    batcher = Batcher(X, model._columns, None, load("numba"), np.float64, trains=False)
+    skfm._training.raw_scores(model._models, batcher, np.arange(X.shape[0]))
+    assert len(batcher.buffers) == 1  # the pooled embeddings
+
+
+@needs_numba
 def test_threads_may_be_nested():
     engine = load("numba")
     count = lambda part, n_parts: n_parts  # noqa: E731
@@ -222,6 +306,8 @@ def test_threads_may_be_nested():
         with engine.threads(3):
             assert engine._run(count, np.inf) == [3, 3, 3]
         assert engine._run(count, np.inf) == [2, 2]
+        with engine.threads(1):
+            assert engine._run(count, np.inf) == [1]
     assert engine._run(count, np.inf) == [1]
 
 

@@ -32,11 +32,11 @@ def load(name):
         return import_module(".numpy", __name__)
     try:
         return import_module(".numba", __name__)
-    except ImportError as error:
+    except Exception as error:  # llvmlite raises OSError where its library is missing
         if name == "numba":
             raise ImportError(
-                f"engine='numba' needs numba ({error}): pip install 'skfm[numba]', or choose "
-                "engine='numpy'."
+                f"engine='numba' cannot be had: {error}. Install it (pip install 'skfm[numba]') "
+                "or choose engine='numpy'."
             ) from error
         warn_user(
             f"numba is installed, but cannot be imported ({error}). NumPy does the work; "

@@ -6,6 +6,7 @@ flat and by unsigned numbers, as numba's handling of negative ones keeps loops f
 vectorized.
 """
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -45,16 +46,15 @@ def _compiled(function):
 # -- threads --------------------------------------------------------------------------
 
 _local = threading.local()
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_local.__dict__.clear)
 
 
 @contextmanager
 def threads(n):
     """Let kernels that this thread calls within the context run on `n` threads."""
-    if n == 1:
-        yield
-        return
     before = _local.__dict__.copy()
-    with ThreadPoolExecutor(n - 1, "skfm") as executor:
+    with ThreadPoolExecutor(max(n - 1, 1), "skfm") as executor:  # starts none before it is asked
         _local.n, _local.executor = n, executor
         try:
             yield
@@ -68,12 +68,26 @@ def _run(kernel, work, *args):
     n = getattr(_local, "n", 1)
     if n == 1 or work < _WORTH_A_THREAD:
         return [kernel(*args, 0, 1)]
-    others = [_local.executor.submit(kernel, *args, part, n) for part in range(1, n)]
+    others = []
     try:
+        for part in range(1, n):
+            others.append(_local.executor.submit(kernel, *args, part, n))
         first = kernel(*args, 0, n)
-    finally:  # even after Ctrl-C nobody may write to the tables behind our back
-        wait(others)
+    finally:
+        _wait_for(others)
     return [first, *(other.result() for other in others)]
+
+
+def _wait_for(futures):
+    """Wait even after Ctrl-C: nobody may write to the tables behind our back."""
+    interrupt = None
+    while not all(future.done() for future in futures):
+        try:
+            wait(futures)
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt:
+        raise interrupt
 
 
 # -- batches --------------------------------------------------------------------------
@@ -128,7 +142,8 @@ def _assemble(rows, indptr, columns, data, slot_of, field, F, ascending, stamp, 
         last += uint64(indptr[rows[i] + 1] - indptr[rows[i]])
         for e in range(first, last):
             slot = slot_of[uint64(indices[e])]
-            if slot < 0:
+            # Neither -1 nor a slot that another thread is just adding.
+            if uint64(slot) >= uint64(len(field)):
                 continue
             indices[n_entries], values[n_entries] = slot, values[e]
             n_entries += uint64(1)
@@ -414,7 +429,7 @@ def _fields(k):
     @_compiled
     def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
         n, zero, Fk = len(scores), scores.dtype.type(0), uint64(F * k)
-        E = np.full(F * F * k, values.dtype.type(0) * V.dtype.type(0))
+        E = np.full(F * F * k, zero)
         place, block, x_of = np.empty(F, np.uint64), np.empty(F, np.uint64), np.full(F, zero)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
             of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]

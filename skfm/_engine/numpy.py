@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 
 from .._batch import positions
 
-# The sum of a batch's squared gradients must stay below this, so that sums of squares
+# The sum of the squared gradients in a row must stay below this, so that sums of squares
 # over a long training stay finite in float32. NaN fails the comparison too.
 MAX_SQUARE = 1e30
 
@@ -240,8 +240,7 @@ def add_penalty(grad, values, count, l2):
         Whether the gradient can be squared and summed up.
     """
     grad += _outer(count, l2, values) * values
-    flat = grad.ravel()
-    return flat @ flat < MAX_SQUARE
+    return np.vecdot(grad, grad).max(initial=0) < MAX_SQUARE
 
 
 def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
