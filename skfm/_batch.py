@@ -122,9 +122,9 @@ class Columns:
     def add(self, columns):
         """Give slots to new columns."""
         first = len(self)
-        self.seen = np.concatenate([self.seen, columns])
+        # In this order, as another thread may be predicting: `seen` tells it what there is.
         self.field = np.concatenate([self.field, self.fields.of(columns)])
-        # Last, as another thread may be predicting.
+        self.seen = np.concatenate([self.seen, columns])
         self.slot_of[columns] = np.arange(first, first + len(columns))
 
     def slots(self, columns):
@@ -257,6 +257,7 @@ class Batcher:
     def __init__(self, X, columns, crosses, engine, dtype=np.float32, trains=True):
         self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
         self.engine, self.dtype, self.trains = engine, dtype, trains
+        self.n_slots = len(columns)  # another thread may add more
         self.binary = bool((X.data == 1).all())
         length = entries_per_row(X)
         self.length = length[0] if len(length) and (length == length[0]).all() else None
@@ -270,9 +271,9 @@ class Batcher:
 
     def _renew(self):
         """Make what batches write to."""
-        columns, crosses = self.columns, self.crosses
         self.buffers, self.n_scratch = [], 0
-        self.stamp = np.zeros(max(len(columns), crosses.n_buckets if crosses else 0) + 1, np.int32)
+        n_buckets = self.crosses.n_buckets if self.crosses else 0
+        self.stamp = np.zeros(max(self.n_slots, n_buckets) + 1, np.int32)
 
     def __call__(self, rows):
         """Return the batch of the rows numbered `rows`."""

@@ -81,7 +81,7 @@ class Model:
     def check_covers(self, batcher):
         """Raise RuntimeError if the tables have fewer rows than the batches may name."""
         n_buckets = batcher.crosses.n_buckets if batcher.crosses else 0
-        least = {"columns": len(batcher.columns), "crosses": n_buckets, "all": 0}
+        least = {"columns": batcher.n_slots, "crosses": n_buckets, "all": 0}
         if any(b.n_rows < least[t] for b, t in zip(self.blocks, self.tables, strict=True)):
             raise RuntimeError("The model is being fitted by another thread; predict later.")
 

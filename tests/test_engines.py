@@ -260,14 +260,13 @@ def test_a_wait_for_other_threads_survives_ctrl_c(eager_threads, monkeypatch):
     assert done.is_set()
 
 
-@needs_numba
 @pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
-def test_predictions_while_columns_join_never_leave_the_tables(cls):
+def test_predictions_while_columns_join_never_leave_the_tables(engine, cls):
     """They are those of some moment, or refused, but finite and in bounds."""
     rng = np.random.default_rng(0)
     X = csr_array((rng.random((400, 3000)) < 0.01) * 1.0)
     y = rng.integers(2, size=400)
-    model = cls(3, engine="numba", random_state=0, batch_size=8)
+    model = cls(3, engine=engine.__name__.split(".")[-1], random_state=0, batch_size=8)
     model.set_params(**({"fields": 3} if "fields" in cls().get_params() else {}))
     model.partial_fit(X[:8], y[:8], classes=[0, 1])
     stop = threading.Event()

@@ -106,6 +106,7 @@ def assemble(batcher, rows):
         X.indices,
         data,
         columns.slot_of,
+        batcher.n_slots,
         columns.field,
         batcher.fields.n_fields,
         batcher.fields.ascending,
@@ -117,7 +118,9 @@ def assemble(batcher, rows):
 
 
 @_compiled
-def _assemble(rows, indptr, columns, data, slot_of, field, F, ascending, stamp, trains, one):
+def _assemble(
+    rows, indptr, columns, data, slot_of, n_slots, field, F, ascending, stamp, trains, one
+):
     size = 0
     for row in rows:
         size += indptr[row + 1] - indptr[row]
@@ -142,8 +145,7 @@ def _assemble(rows, indptr, columns, data, slot_of, field, F, ascending, stamp, 
         last += uint64(indptr[rows[i] + 1] - indptr[rows[i]])
         for e in range(first, last):
             slot = slot_of[uint64(indices[e])]
-            # Neither -1 nor a slot that another thread is just adding.
-            if uint64(slot) >= uint64(len(field)):
+            if uint64(slot) >= uint64(n_slots):  # so is -1
                 continue
             indices[n_entries], values[n_entries] = slot, values[e]
             n_entries += uint64(1)

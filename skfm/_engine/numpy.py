@@ -39,11 +39,11 @@ def assemble(batcher, rows):
     B, F, columns = len(rows), batcher.fields.n_fields, batcher.columns
     entries, values, length = _entries(batcher, rows)
     slots = columns.slots(entries)
-    unknown = slots.min(initial=0) < 0
+    unknown = slots.min(initial=0) < 0 or slots.max(initial=-1) >= batcher.n_slots
     if F > 1 or unknown:
         row = np.repeat(np.arange(B), length)
         if unknown:
-            known = slots >= 0
+            known = (slots >= 0) & (slots < batcher.n_slots)
             slots, values, row = slots[known], values[known], row[known]
         group = row * F + columns.field.take(slots)
         if not batcher.fields.ascending:
