@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_CHUNK_ROWS = 1 << 14
+
 
 class Solver:
     """Settings of a solver; a penalty is a number, or one per column of the table.
@@ -92,8 +94,11 @@ class Block:
             for new, old in zip(larger, self.arrays, strict=True):
                 new[: self.n_rows] = old[: self.n_rows]
             self.arrays = larger
-        for array, rows in zip(self.arrays, [values, *self.solver.start(values)], strict=True):
-            array[self.n_rows : end] = rows
+        for first in range(0, len(values), _CHUNK_ROWS):  # the state's formula has temporaries
+            chunk = values[first : first + _CHUNK_ROWS]
+            to = slice(self.n_rows + first, self.n_rows + first + len(chunk))
+            for array, rows in zip(self.arrays, [chunk, *self.solver.start(chunk)], strict=True):
+                array[to] = rows
         self.n_rows = end
 
     def change_solver(self, solver):

@@ -1,0 +1,380 @@
+"""From tables to fields: every variable becomes one field of columns."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from ._variables import Bins, Buckets, Categories, Value, Vocabulary, read
+
+__all__ = ["FieldEncoder"]
+
+
+class FieldEncoder(TransformerMixin, BaseEstimator):
+    """Encode each variable of a table as one field of columns.
+
+    Every row gets exactly one entry per field, so that
+    :func:`skfm.infer_fields`, and with it the estimators, find the fields without being
+    told. Missing and unknown values are entries, too.
+
+    Parameters
+    ----------
+    numeric : {"auto", "quantile", "log2", "value"}, default="auto"
+        What becomes of numbers.
+
+        - "quantile": bins that hold about equally many training rows.
+        - "log2": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
+          n = 3 on the square of the logarithm decides, ⌊ln²(n)⌋; likewise for negative numbers.
+          Used by the winners of the Criteo challenge (Juan et al. 2014). With a
+          vocabulary, a bin not seen in training counts as the next one below.
+        - "value": one column that holds the number itself, standardized.
+        - "auto": "quantile" with a vocabulary, "log2" with `n_buckets`.
+    n_bins : int, default=32
+        Number of quantile bins, at most; at least 2.
+    min_frequency : int or float, default=None
+        Categories that occur in fewer rows (int), or in a smaller share of them (float),
+        share the column of unknown values. None keeps all.
+    max_categories : int, default=None
+        Keep only that many categories of each variable, the most frequent ones. Missing
+        and unknown values are not counted. None keeps all.
+    n_buckets : int, default=None
+        Hash categories into that many columns for each variable, the first of which is
+        for missing values, instead of learning a vocabulary. Nothing needs to be fitted
+        then, and ``fields=<number of variables>`` describes the result. At least 2.
+    categorical_features : "all" or array-like of {int, str}, default=None
+        Variables of numbers to take as categories, such as ids, by name or position.
+        Strings, booleans and categorical data types are always categories.
+    separators : dict, default=None
+        For variables that hold several values in one string, by name or position, what is
+        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, sets or
+        arrays need no mention. Both need `n_buckets`, as fields with several entries per
+        row cannot be inferred.
+    pooling : {"sum", "mean"}, default="sum"
+        Whether each of several values in one cell counts 1, or 1 / number of values.
+
+    Attributes
+    ----------
+    fields_ : ndarray of shape (n_features_out,), dtype int32
+        Field, that is, number of the variable, of each output column.
+    n_features_in_ : int
+        Number of variables.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if `X` had names, all of them strings.
+
+    See Also
+    --------
+    skfm.infer_fields : The fields of an encoded matrix.
+
+    Notes
+    -----
+    The columns of a field are: its categories, the most frequent first; missing values,
+    if there were any in training; unknown and rare values, and missing ones if there were
+    none in training. For numbers: the bins (or the value), and missing values.
+
+    A category is the value itself: the string "1" is another category than the number 1. pandas,
+    polars and NumPy give the same matrix for the same values. An object array holds numbers
+    where all its values are numbers.
+
+    Hashing takes the MurmurHash3 of a category's text, where 3.0 and 3 have the same.
+
+    References
+    ----------
+    Y. Juan, Y. Zhuang, W.-S. Chin (2014), 3 Idiots' Approach for Display Advertising
+    Challenge.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skfm import FFMClassifier
+    >>> from skfm.preprocessing import FieldEncoder
+    >>> X = [["ad1", "mon", 3], ["ad2", "tue", None], ["ad1", "mon", 8]]
+    >>> encoder = FieldEncoder().fit(X)
+    >>> encoder.get_feature_names_out(["ad", "day", "views"])
+    array(['ad=ad1', 'ad=ad2', 'ad=<unknown>', 'day=mon', 'day=tue',
+           'day=<unknown>', 'views<8', 'views>=8', 'views=<missing>'],
+          dtype=object)
+    >>> encoder.transform([["ad2", "sun", 5]]).toarray()
+    array([[0., 1., 0., 0., 0., 1., 1., 0., 0.]], dtype=float32)
+    >>> model = make_pipeline(FieldEncoder(), FFMClassifier())
+    """
+
+    _parameter_constraints = {
+        "numeric": [StrOptions({"auto", "quantile", "log2", "value"})],
+        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "min_frequency": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            None,
+        ],
+        "max_categories": [Interval(Integral, 1, None, closed="left"), None],
+        "n_buckets": [Interval(Integral, 2, None, closed="left"), None],
+        "categorical_features": [StrOptions({"all"}), "array-like", None],
+        "separators": [dict, None],
+        "pooling": [StrOptions({"sum", "mean"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        numeric="auto",
+        n_bins=32,
+        min_frequency=None,
+        max_categories=None,
+        n_buckets=None,
+        categorical_features=None,
+        separators=None,
+        pooling="sum",
+    ):
+        self.numeric = numeric
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.n_buckets = n_buckets
+        self.categorical_features = categorical_features
+        self.separators = separators
+        self.pooling = pooling
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.requires_fit = self.n_buckets is None
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the categories and bins.
+
+        With `n_buckets` there are none; which variables are numbers is noted down.
+
+        Parameters
+        ----------
+        X : {DataFrame, array-like} of shape (n_samples, n_variables)
+            A pandas or polars data frame, or an array of objects or numbers.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If parameters contradict each other, or a variable cannot be encoded; the
+            message names it.
+        """
+        self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Fit to X and encode it, reading it only once.
+
+        Parameters
+        ----------
+        X : {DataFrame, array-like} of shape (n_samples, n_variables)
+            See :meth:`fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        encoded : csr_array of shape (n_samples, n_features_out), float32
+            See :meth:`transform`.
+        """
+        return self._encode(self._fit(X), self._encodings)
+
+    def transform(self, X):
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {DataFrame, array-like} of shape (n_samples, n_variables)
+            See :meth:`fit`.
+
+        Returns
+        -------
+        encoded : csr_array of shape (n_samples, n_features_out), float32
+            One entry per row and variable; several where a cell holds several values.
+
+        Raises
+        ------
+        ValueError
+            If the variables are not those of `fit`, or hold something else.
+        """
+        if self.n_buckets is None:
+            check_is_fitted(self)
+        if self.__sklearn_is_fitted__():
+            return self._encode(self._read(X, reset=False), self._encodings)
+        self._validate_params()
+        variables = self._read(X)
+        return self._encode(variables, self._make_encodings(variables))
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the output columns, such as ``site=1fbe01fe``.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the variables. None takes those seen in `fit`, or x0, x1, …
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_features_out,)
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        pairs = zip(names, self._encodings, strict=True)
+        return np.array([name + end for name, e in pairs for end in e.labels()], object)
+
+    @property
+    def fields_(self):
+        """The field of each output column."""
+        check_is_fitted(self)
+        widths = [encoder.width for encoder in self._encodings]
+        return np.repeat(np.arange(len(widths), dtype=np.int32), widths)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_encodings")
+
+    # -- the work ---------------------------------------------------------------------
+
+    def _fit(self, X):
+        """Fit; return the variables of X."""
+        variables = self._read(X, reset=True)
+        self._encodings = self._make_encodings(variables)
+        return variables
+
+    def _read(self, X, reset=None):
+        """The names of the variables of a table and, for each, what its cells are.
+
+        ``reset=None`` compares nothing with what `fit` saw.
+        """
+        if hasattr(X, "iloc") or hasattr(X, "get_columns"):  # pandas, polars
+            if reset is not None:
+                validate_data(self, X, reset=reset, skip_check_array=True)
+            names = [str(name) for name in X.columns]
+            series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
+        else:
+            how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
+            X = (
+                check_array(X, **how)
+                if reset is None
+                else validate_data(self, X, reset=reset, **how)
+            )
+            names, series = [f"x{i}" for i in range(X.shape[1])], list(X.T)
+        if 0 in X.shape:
+            raise ValueError(
+                f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) while a "
+                f"minimum of 1 is required by {type(self).__name__}."
+            )
+        if reset is False:
+            kinds = [encoding.kind for encoding in self._encodings]
+        else:
+            every = isinstance(self.categorical_features, str)
+            named = range(len(names)) if every else self.categorical_features or ()
+            chosen = _positions(named, names, "categorical_features")
+            kinds = [Categories if i in chosen else None for i in range(len(names))]
+        cells = [read(*args) for args in zip(series, names, kinds, strict=True)]
+        for name, column in zip(names, cells, strict=True):
+            if self.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
+                raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
+        return names, cells
+
+    def _make_encodings(self, variables):
+        names, cells = variables
+        numeric, hashed = self.numeric, self.n_buckets is not None
+        if numeric == "auto":
+            numeric = "log2" if hashed else "quantile"
+        if hashed and numeric != "log2":
+            raise ValueError(
+                f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
+                "use numeric='log2'."
+            )
+        if hashed and (self.min_frequency is not None or self.max_categories is not None):
+            raise ValueError(
+                "min_frequency and max_categories are not for n_buckets: it counts nothing."
+            )
+        if hashed and len(names) * self.n_buckets >= 2**31:
+            raise ValueError(
+                f"n_buckets={self.n_buckets} for {len(names)} variables are over 2³¹ columns."
+            )
+        if self.separators and not hashed:
+            raise ValueError(f"separators {_NEED_BUCKETS}")
+        separators = {
+            position: separator
+            for choice, separator in (self.separators or {}).items()
+            for position in _positions([choice], names, "separators")
+        }
+        return [
+            self._make_encoding(name, column, numeric, separators.get(i))
+            for i, (name, column) in enumerate(zip(names, cells, strict=True))
+        ]
+
+    def _make_encoding(self, name, cells, numeric, separator):
+        is_number = isinstance(cells, np.ndarray)
+        if self.n_buckets is not None:
+            kind = np.ndarray if is_number else Categories
+            return Buckets(kind, self.n_buckets, separator, self.pooling)
+        if not is_number:
+            least = self.min_frequency or 0
+            least *= 1 if isinstance(least, Integral) else len(cells.codes)
+            return Vocabulary(cells, least, self.max_categories)
+        if numeric == "value" and not np.isnan(cells).all():
+            return Value(cells, name)
+        return (
+            Bins.of_logarithms(cells)
+            if numeric == "log2"
+            else Bins.of_quantiles(cells, self.n_bins)
+        )
+
+    def _encode(self, variables, encodings):
+        """One CSR array of the entries of all fields."""
+        fields = [e.encode(cells) for e, cells in zip(encodings, variables[1], strict=True)]
+        counts = sum(1 if slots.counts is None else slots.counts for slots in fields)
+        n_rows = len(fields[0].counts if fields[0].counts is not None else fields[0].column)
+        indptr = np.zeros(n_rows + 1, np.int64)
+        np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
+        indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
+        at, first = indptr[:-1].copy(), 0
+        for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
+            where = at
+            if counts is not None:
+                where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
+            column += first
+            indices[where] = column
+            if value is not None:
+                data[where] = value
+            at += 1 if counts is None else counts
+            first += encoding.width
+        if indptr[-1] < 2**31:
+            indptr = indptr.astype(np.int32)
+        X = csr_array((data, indices, indptr), shape=(n_rows, first))
+        if any(slots.counts is not None for slots in fields):
+            X.sum_duplicates()  # values of a cell that share a bucket
+        return X
+
+
+_NEED_BUCKETS = (
+    "need n_buckets: the fields of several entries per row cannot be inferred. With it, pass "
+    "fields=<number of variables> to the model."
+)
+
+
+def _positions(choices, names, parameter):
+    """Positions of variables that are chosen by name or position."""
+    position_of = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
+    for choice in choices:
+        if choice not in position_of:
+            raise ValueError(
+                f"{parameter} names {choice!r}, which is none of the variables: "
+                + ", ".join(names[:20])
+                + (" …" if len(names) > 20 else "")
+            )
+    return {position_of[choice] for choice in choices}
