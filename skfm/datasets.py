@@ -10,7 +10,9 @@ from sklearn.metrics import log_loss
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-__all__ = ["make_clicks"]
+from ._ffm_files import dump_ffm_file, iter_ffm_file, load_ffm_file
+
+__all__ = ["dump_ffm_file", "iter_ffm_file", "load_ffm_file", "make_clicks"]
 
 
 @validate_params(
