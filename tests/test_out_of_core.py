@@ -1,0 +1,83 @@
+"""The example that trains from files, killed and resumed; and training on a sample of rows."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.metrics import log_loss
+
+from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
+from skfm.datasets import make_clicks
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "out_of_core.py"
+SOURCES = ["parquet", "ffm", "csr"]
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32" or not EXAMPLE.exists(), reason="needs a checkout, and Unix"
+)
+
+
+def command(folder, source):
+    sizes = ["--rows", str(8 * 8192 + 1), "--chunk-rows", "8192"]
+    return [sys.executable, EXAMPLE, "--folder", folder, "--source", source, *sizes]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path, source):
+    subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE)
+    checkpoint = tmp_path / "checkpoint.joblib"
+    expected = joblib.load(checkpoint)
+    assert expected["chunk"] == 9
+    assert np.mean(expected["losses"][-2:]) < expected["losses"][0] - 0.01
+    checkpoint.unlink()
+
+    process = subprocess.Popen(command(tmp_path, source), stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if re.match(r" *5 ", line):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    assert joblib.load(checkpoint)["chunk"] == 4
+    again = subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE, text=True)
+    assert re.findall(r"^ *(\d+) ", again.stdout, re.MULTILINE)[:2] == ["4", "5"]
+    resumed = joblib.load(checkpoint)
+    assert resumed["losses"] == expected["losses"]
+    for attribute in ("coef_", "intercept_", "factors_"):
+        np.testing.assert_array_equal(
+            getattr(resumed["model"], attribute), getattr(expected["model"], attribute)
+        )
+
+
+@pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
+@pytest.mark.parametrize("how", ["sampled", "class_weight"])
+def test_probabilities_after_downsampling_are_corrected_by_its_rate(cls, how):
+    """Odds are shifted by the share of negatives kept, or by the ratio of class weights."""
+    clicks = make_clicks(40_000, n_fields=5, n_categories=20, base_rate=0.05, random_state=0)
+    rng = np.random.default_rng(0)
+    rate, params = 0.1, {"random_state": 0}
+    if cls is not FMClassifier:
+        params["fields"] = clicks.fields
+    train, test = np.arange(30_000), np.arange(30_000, 40_000)
+    if how == "sampled":
+        train = train[(clicks.y[train] == 1) | (rng.random(30_000) < rate)]
+    else:
+        params["class_weight"] = {0: rate, 1: 1.0}
+    model = cls(**params).fit(clicks.X[train], clicks.y[train])
+    raw = model.predict_proba(clicks.X[test])[:, 1]
+    proba = expit(model.decision_function(clicks.X[test]) + np.log(rate))
+    expected = clicks.y[test].sum()
+    assert raw.sum() > 3 * expected
+    loss = log_loss(clicks.y[test], proba)
+    assert loss < 0.8 * log_loss(clicks.y[test], raw)
+    share = clicks.y[test].mean()
+    assert loss < 0.95 * log_loss(clicks.y[test], np.full(10_000, share))
+    if cls is not WideDeepClassifier:  # whose predictions are off by more without sampling, too
+        tolerance = 0.02 * expected + 2 * np.sqrt((proba * (1 - proba)).sum())
+        assert abs(proba.sum() - expected) < tolerance
+    np.testing.assert_allclose(logit(proba), logit(raw) + np.log(rate), rtol=1e-9)
