@@ -1,6 +1,7 @@
 """The example that trains from files, killed and resumed; and training on a sample of rows."""
 
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -16,42 +17,64 @@ from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm.datasets import make_clicks
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "out_of_core.py"
-SOURCES = ["parquet", "ffm", "csr"]
+CHUNK_ROWS = 8192
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or not EXAMPLE.exists(), reason="needs a checkout, and Unix"
 )
 
 
-def command(folder, source):
-    sizes = ["--rows", str(8 * 8192 + 1), "--chunk-rows", "8192"]
+def command(folder, source="parquet"):
+    sizes = ["--rows", str(8 * CHUNK_ROWS + 1), "--chunk-rows", str(CHUNK_ROWS)]
     return [sys.executable, EXAMPLE, "--folder", folder, "--source", source, *sizes]
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path, source):
-    subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE)
-    checkpoint = tmp_path / "checkpoint.joblib"
-    expected = joblib.load(checkpoint)
-    assert expected["chunk"] == 9
-    assert np.mean(expected["losses"][-2:]) < expected["losses"][0] - 0.01
-    checkpoint.unlink()
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder, and the last checkpoint, of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("parquet")
+    subprocess.run(command(folder), check=True, stdout=subprocess.PIPE)
+    state = joblib.load(folder / "checkpoint.joblib")
+    assert state["chunk"] == 9
+    assert np.mean(state["losses"][-2:]) < state["losses"][0] - 0.01
+    return folder, state
 
-    process = subprocess.Popen(command(tmp_path, source), stdout=subprocess.PIPE, text=True)
+
+def assert_same(state, expected):
+    assert state["losses"] == expected["losses"]
+    for attribute in ("coef_", "intercept_", "factors_"):
+        np.testing.assert_array_equal(
+            getattr(state["model"], attribute), getattr(expected["model"], attribute)
+        )
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted):
+    folder, expected = uninterrupted
+    checkpoint = folder / "checkpoint.joblib"
+    checkpoint.unlink()
+    process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if re.match(r" *5 ", line):
             process.send_signal(signal.SIGKILL)
             break
     assert process.wait() == -signal.SIGKILL
     assert joblib.load(checkpoint)["chunk"] == 4
-    again = subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE, text=True)
+    again = subprocess.run(command(folder), check=True, stdout=subprocess.PIPE, text=True)
     assert re.findall(r"^ *(\d+) ", again.stdout, re.MULTILINE)[:2] == ["4", "5"]
-    resumed = joblib.load(checkpoint)
-    assert resumed["losses"] == expected["losses"]
-    for attribute in ("coef_", "intercept_", "factors_"):
-        np.testing.assert_array_equal(
-            getattr(resumed["model"], attribute), getattr(expected["model"], attribute)
-        )
+    assert_same(joblib.load(checkpoint), expected)
+
+
+@pytest.mark.parametrize("source", ["ffm", "csr"])
+def test_every_source_trains_the_same_model_and_can_start_anywhere(tmp_path, uninterrupted, source):
+    subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE)
+    assert_same(joblib.load(tmp_path / "checkpoint.joblib"), uninterrupted[1])
+    chunks = runpy.run_path(str(EXAMPLE))["CHUNKS"][source]
+    path = tmp_path / f"clicks.{source}"
+    every, later = (list(chunks(path, CHUNK_ROWS, start)) for start in (0, 6))
+    assert len(every) == 9
+    for (X, y), (X_later, y_later) in zip(every[6:], later, strict=True):
+        np.testing.assert_array_equal(X_later.indices, X.indices)
+        np.testing.assert_array_equal(y_later, y)
 
 
 @pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
