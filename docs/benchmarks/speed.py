@@ -26,22 +26,23 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PEERS = ["modern-fm==1.1.2", "pylibffm==0.4.1", "torch==2.13.0"]
+TABLES = ["pandas", "polars", "pyarrow"]
 ENGINE = "numba==0.68.1"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 PASSES = 3
 
 
 def in_own_environment():
-    """Run this file again in an environment with skfm and its peers."""
+    """Run the script again in an environment with skfm and its peers."""
     folder = HERE / ".venv"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=True)
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*install, *PEERS, ENGINE], check=True)
+    subprocess.run([*install, *PEERS, ENGINE, *TABLES], check=True)
     subprocess.run([*install, "--force-reinstall", "--no-deps", HERE.parents[1]], check=True)
     environment = {**os.environ, **ONE_THREAD, "SKFM_BENCHMARK": "1"}
-    return subprocess.run([python, __file__, *sys.argv[1:]], env=environment).returncode
+    return subprocess.run([python, *sys.argv], env=environment).returncode
 
 
 def seconds(function):
