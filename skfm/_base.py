@@ -217,8 +217,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 raise
             raise ValueError(
                 f"X contains strings ({error}). Encode categories as columns first, for "
-                "example with make_pipeline(OneHotEncoder(handle_unknown='ignore'), "
-                f"{type(self).__name__}())."
+                f"example with make_pipeline(FieldEncoder(), {type(self).__name__}())."
             ) from error
         check_finite(X, getattr(self, "feature_names_in_", None))
         return X

@@ -64,7 +64,7 @@ def test_another_width_names_both(fitted):
 )
 def test_strings_point_to_an_encoder(fitted, X):
     model, *_ = fitted
-    with pytest.raises(ValueError, match="OneHotEncoder"):
+    with pytest.raises(ValueError, match="FieldEncoder"):
         model.fit(X, model.predict(np.zeros((2, 48))))
 
 
@@ -293,7 +293,7 @@ def test_more_classes_than_validation_rows():
 
 @pytest.mark.parametrize("X", [pd.Series(list("ab") * 30, dtype="category").to_frame("site")])
 def test_categories_point_to_an_encoder(X):
-    with pytest.raises(ValueError, match="OneHotEncoder"):
+    with pytest.raises(ValueError, match="FieldEncoder"):
         FMClassifier().fit(X, np.arange(60) % 2)
 
 

@@ -2,7 +2,7 @@
 Quickstart
 ==========
 
-Train factorization machines behind a stock one-hot encoder, compare them with logistic
+Train factorization machines behind a field encoder, compare them with logistic
 regression, tune one with GridSearchCV, save it, load it again and predict.
 
 Without arguments it generates clicks whose best possible log loss is known; with
@@ -23,10 +23,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm.datasets import make_clicks
+from skfm.preprocessing import FieldEncoder
 
 
 def generated(n_rows):
@@ -48,14 +48,9 @@ def from_csv(path, target):
     return np.delete(rows, column, axis=1), rows[:, column].astype(str), None
 
 
-def encoder():
-    """One column per category; rare and new ones of a variable share one."""
-    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5)
-
-
 def encoded(model):
-    """A pipeline from strings to predictions."""
-    return make_pipeline(encoder(), model)
+    """A pipeline from strings to predictions; rare and new categories share a column."""
+    return make_pipeline(FieldEncoder(min_frequency=5), model)
 
 
 def main():
