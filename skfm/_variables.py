@@ -180,13 +180,21 @@ class Bins:
 
     @classmethod
     def of_quantiles(cls, numbers, n_bins):
-        """Bins that hold about as many numbers each; of few distinct ones, each its own."""
-        numbers = np.sort(numbers[~np.isnan(numbers)])
-        distinct = np.unique(numbers)
+        """Bins that hold about as many numbers each; of few distinct ones, each its own.
+
+        A number that fills more than a bin by itself counts as one bin full, so that many
+        zeros do not take the bins of the rest.
+        """
+        distinct, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
         if len(distinct) <= n_bins:
             return cls(distinct[1:], len(distinct) > 0)
-        edges = np.unique(numbers[np.arange(1, n_bins) * len(numbers) // n_bins])
-        return cls(edges[edges > distinct[0]])
+        full, before = len(numbers) / n_bins, np.inf
+        while full < before:
+            light = counts <= full
+            before, full = full, counts[light].sum() / (n_bins - (~light).sum())
+        weight = np.minimum(counts, full)
+        bins = np.floor((np.cumsum(weight) - weight / 2) / full)
+        return cls(distinct[1:][np.diff(bins) > 0])
 
     @classmethod
     def of_logarithms(cls, numbers):

@@ -26,7 +26,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     numeric : {"auto", "quantile", "log2", "value"}, default="auto"
         What becomes of numbers.
 
-        - "quantile": bins that hold about equally many training rows.
+        - "quantile": bins that hold about equally many training rows, where a number that is
+          more frequent than that has one by itself or with few others.
         - "log2": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
           n = 3 on the square of the logarithm decides, ⌊ln²(n)⌋; likewise for negative numbers.
           Used by the winners of the Criteo challenge (Juan et al. 2014). With a

@@ -169,6 +169,15 @@ def test_quantile_bins(numbers, n_bins):
         assert counts.max() - counts.min() <= 1
 
 
+def test_many_zeros_take_one_bin():
+    rng = np.random.default_rng(0)
+    column = np.where(rng.random(5000) < 0.9, 0, rng.lognormal(size=5000))[:, None]
+    counts = np.bincount(FieldEncoder(n_bins=16).fit_transform(column).indices)
+    assert counts[0] == (column == 0).sum()
+    assert len(counts) == 16
+    assert counts[1:].max() - counts[1:].min() <= 1
+
+
 def logarithmic_bin(x):
     n = math.floor(x)
     size = abs(n) if abs(n) <= 2 else 2 + math.floor(math.log(abs(n)) ** 2)
