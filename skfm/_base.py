@@ -160,10 +160,12 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             data = self._check_rows(X, y, sample_weight, None if resume else self._learn_y)
             valid = self._check_validation(X_val, y_val, sample_weight_val)
             data = self._set_up(data, resume)
-            if valid is None and self._can_split(data):
+            split = valid is None and self._can_split(data)
+            learned = data.used
+            if split:
                 data, valid = self._split(data)
             batch_size = self._batch_size(len(data.used))
-            self._grow(data, resume, len(data.used), batch_size)
+            self._grow(data, learned, data.used, resume, batch_size)
             schedule = Schedule(
                 self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, self._seed
             )
@@ -174,7 +176,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                     return
                 passes = watch.output(output)
                 watched = valid and self._sample(valid, output)
-                train(model, self._loss, sample, watched, schedule, passes)
+                train(model, self._loss, sample, watched, schedule, passes, learn_valid=split)
                 passes.finish()
                 if model.history.outcome == "interrupted":
                     watch.interrupted.set()
@@ -192,7 +194,8 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 self._resume_y()
             data = self._check_rows(X, y, sample_weight, None if resume else learn)
             data = self._set_up(data, resume)
-            self._grow(data, resume, self._online_batch_size, self._online_batch_size)
+            first = data.used[: self._online_batch_size]
+            self._grow(data, data.used, first, resume, self._online_batch_size)
 
             def train_output(model, sample, output):
                 train_online(model, self._loss, sample, self._online_batch_size)
@@ -285,19 +288,18 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         self._crosses = self._make_crosses()
         return data._replace(X=without_stored_zeros(data.X))
 
-    def _grow(self, data, resume, n_first, batch_size):
-        """Make the models, or take over changed settings, and add the data's columns.
+    def _grow(self, data, rows, first, resume, batch_size):
+        """Make the models, or take over changed settings, and add the columns of `rows`.
 
-        The intercepts of new models fit the first `n_first` rows.
+        The intercepts of new models fit the rows `first`.
         """
         heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
         columns = self._columns if resume else Columns(data.X.shape[1], self._fields)
-        new = columns.new_in(data.X, data.used)
+        new = columns.new_in(data.X, rows)
         n_columns = len(columns)
         per_column, others = (size * self._n_outputs for size in self._sizes())
-        pooled = min(batch_size, len(data.used)) * heads[0].per_row
+        pooled = min(batch_size, len(rows)) * heads[0].per_row
         check_memory(n_columns + len(new), per_column, others, pooled)
-        first = data.used[:n_first]
         models = self._models if resume else []
         for output, head in enumerate(heads):
             if resume:
@@ -322,7 +324,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
-        most = min(512, max(32, n_rows // 64))
+        most = min(512, max(8, n_rows // 64))
         return rows_per_batch(most, self._make_head((0, 0)).per_row)
 
     @property

@@ -15,6 +15,11 @@ from ._fields import Fields, check_fields
 from ._heads import ACTIVATIONS, Interactions, WideDeep
 from ._solvers import SOLVERS
 
+# Factors of machines without fields learn at this share of the learning rate.
+_FACTORS_RATE = 0.2
+_RATE_OF_FACTORS = """ Factors learn at a fifth of it, as each
+        moves the score through all other columns of a row."""
+
 _SHARED = {
     "fm_score": """
         s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j
@@ -49,7 +54,7 @@ _SHARED = {
         sparser weights under L1.
     learning_rate : float, default=0.1
         Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
-        the sum of squared gradients.
+        the sum of squared gradients.{rate_of_factors}
     ftrl_beta : float, default=1.0
         β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
     l1_linear : float, default=0.0
@@ -61,7 +66,7 @@ _SHARED = {
         Strength of the L2 penalty on linear weights, per occurrence.
     l1_factors : float, default=0.0
         Strength of the L1 penalty on factors, as `l1_linear`.
-    l2_factors : float, default=0.02
+    l2_factors : float, default=0.005
         Strength of the L2 penalty on factors, per occurrence.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
@@ -111,7 +116,7 @@ _SHARED = {
     "training_parameters": """
     batch_size : int or "auto", default="auto"
         Rows per step. Gradients are summed over a batch, so that 1 is the classic
-        online algorithm. "auto" is 1/64 of the rows, but from 32 to 512 and no more
+        online algorithm. "auto" is 1/64 of the rows, but from 8 to 512 and no more
         than the cache holds; in `partial_fit` it is 256.
     max_iter : int, default=100
         Maximum number of passes over the data.
@@ -125,6 +130,8 @@ _SHARED = {
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
         keep the weights of the best pass. "auto" does if there are 100 rows or more.
+        In the end the rows held out are learned from once, and the intercept is set such
+        that the mean prediction is the mean of the targets.
     validation_fraction : float, default=0.1
         Share of rows to hold out for early stopping, stratified by class.
     n_iter_no_change : int, default=3
@@ -238,8 +245,14 @@ def _documented(cls):
             if name.startswith("@"):
                 line = indent(cleandoc(_SHARED[name[1:]]), line[: line.index("@")])
             lines.append(line)
-        per_field = " and field" if "fields" in cls.__dataclass_fields__ else ""
-        cls.__doc__ = "\n".join(lines).replace("{per_field}", per_field)
+        field_aware = "fields" in cls.__dataclass_fields__
+        blanks = {
+            "{per_field}": " and field" if field_aware else "",
+            "{rate_of_factors}": "" if field_aware else _RATE_OF_FACTORS,
+        }
+        cls.__doc__ = "\n".join(lines)
+        for blank, text in blanks.items():
+            cls.__doc__ = cls.__doc__.replace(blank, text)
     return cls
 
 
@@ -285,7 +298,7 @@ class _Factorization:
     l1_linear: float = 0.0
     l2_linear: float = 1e-3
     l1_factors: float = 0.0
-    l2_factors: float = 0.02
+    l2_factors: float = 0.005
     init_scale: float = 0.03
 
 
@@ -321,8 +334,11 @@ class _FactorizationMachine(_Training, _Factorization):
         linear = np.arange(1 + self._fields.n_fields * self.k) == 0
         l1 = np.where(linear, self.l1_linear, self.l1_factors)
         l2 = np.where(linear, self.l2_linear, self.l2_factors)
-        solver = SOLVERS[self.solver]
-        return [solver(self.learning_rate, *pair, self.ftrl_beta) for pair in ((0, 0), (l1, l2))]
+        # Without fields, a step of a factor moves the score through all columns of a row.
+        whole = linear | (self._fields.n_fields > 1)
+        rate = self.learning_rate * np.where(whole, 1, _FACTORS_RATE)
+        solver, beta = SOLVERS[self.solver], self.ftrl_beta
+        return [solver(self.learning_rate, 0, 0, beta), solver(rate, l1, l2, beta)]
 
     def _factor_tables(self):
         """Factors of all columns, (n_outputs, n_features, n_fields * k)."""

@@ -6,13 +6,13 @@ _CHUNK_ROWS = 1 << 14
 
 
 class Solver:
-    """Settings of a solver; a penalty is a number, or one per column of the table.
+    """Settings of a solver; all but `beta` are numbers, or one per column of the table.
 
     `beta` is FTRL's.
     """
 
     def __init__(self, learning_rate, l1=0.0, l2=0.0, beta=1.0):
-        self.learning_rate, self.beta = learning_rate, beta
+        self.learning_rate, self.beta = np.atleast_2d(learning_rate), beta
         self.l1, self.l2 = np.atleast_2d(l1), np.atleast_2d(l2)
 
     def reads_states_as(self, other):
@@ -108,6 +108,11 @@ class Block:
         if not solver.reads_states_as(self.solver):
             solver.adopt(*(array[: self.n_rows] for array in self.arrays))
         self.solver = solver
+
+    def set(self, value):
+        """Set all parameters to `value`, and the states such that they agree."""
+        self.value[:] = value
+        self.solver.adopt(*(array[: self.n_rows] for array in self.arrays))
 
     def penalize(self, engine, values, grad, count):
         """Add the L2 penalty to a gradient; return whether `update` can use it."""

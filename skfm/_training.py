@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import brentq
 
 from ._solvers import Block
 
@@ -17,6 +18,10 @@ _MAX_ROWS = 1024
 # Numbers that a batch must be pooled into for prediction to be faster on several threads,
 # which have to hand over the interpreter between kernels.
 _WORTH_A_THREAD = 1 << 21
+
+
+# Of the bias, in log-odds or standard deviations of y.
+_MAX_SHIFT = 10.0
 
 
 class Model:
@@ -217,14 +222,33 @@ def one_pass(model, loss, sample, order, batch_size):
     return total / sample.weight[order].sum()
 
 
+def centre(model, loss, samples):
+    """Set the bias such that the loss's gradients sum up to zero.
+
+    Then the mean prediction is the mean of y, as in every model with an intercept that was
+    fitted to the end; the best pass may come long before.
+    """
+    scores = np.concatenate([raw_scores([model], s.batcher, s.rows)[:, 0] for s in samples])
+    y, weight = (
+        np.concatenate([getattr(s, name)[s.rows] for s in samples]) for name in ("y", "weight")
+    )
+
+    def slope(shift):
+        return weight @ loss.gradient(y, scores + shift)
+
+    if slope(-_MAX_SHIFT) < 0 < slope(_MAX_SHIFT):
+        model.blocks[0].set(model.bias + brentq(slope, -_MAX_SHIFT, _MAX_SHIFT))
+
+
 @np.errstate(over="ignore", invalid="ignore")
-def train(model, loss, sample, valid, schedule, watch):
+def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     """Train a model for up to `max_iter` more passes and write down its history.
 
     What is watched is the loss on `valid` or, if that is None, on the sample. With
     `valid`, the weights end as they were after the best pass, or before the first if
-    none was better. Without, they end as they are; only if the fit diverged or was
-    interrupted do the best weights seen come back.
+    none was better. With `learn_valid` they then learn from its rows once, as it would be
+    a waste not to, and the bias is centred. Without `valid` the weights end as they are;
+    only if the fit diverged or was interrupted do the best weights seen come back.
 
     Parameters
     ----------
@@ -236,14 +260,18 @@ def train(model, loss, sample, valid, schedule, watch):
     best = mean_loss(model, loss, valid) if valid else np.inf
     target, waited, saved = best, 0, model.copy()
     history.outcome = "max_iter"
+
+    def learn(sample):
+        order = sample.rows
+        if schedule.shuffle:
+            rng = np.random.default_rng([schedule.seed, history.n_passes])
+            order = rng.permutation(order)
+        return one_pass(model, loss, sample, order, schedule.batch_size)
+
     try:
         for _ in range(schedule.max_iter):
-            order = sample.rows
-            if schedule.shuffle:
-                rng = np.random.default_rng([schedule.seed, history.n_passes])
-                order = rng.permutation(order)
             watch.begin()
-            train_loss = one_pass(model, loss, sample, order, schedule.batch_size)
+            train_loss = learn(sample)
             watched = mean_loss(model, loss, valid) if valid else train_loss
             history.n_passes += 1
             history.loss_curve.append(train_loss)
@@ -260,13 +288,19 @@ def train(model, loss, sample, valid, schedule, watch):
                 if waited >= schedule.n_iter_no_change:
                     history.outcome = "converged"
                     break
+        if valid:
+            model.restore(saved)
+        if learn_valid:
+            if history.best_pass:
+                learn(valid)
+            centre(model, loss, [sample, valid])
     except FloatingPointError:
         history.outcome = "diverged"
     except KeyboardInterrupt:
         history.outcome = "interrupted"
-    if valid or history.outcome in ("diverged", "interrupted"):
+    if history.outcome in ("diverged", "interrupted"):
         model.restore(saved)
-    else:
+    elif not valid:
         history.best_pass = history.n_passes
 
 

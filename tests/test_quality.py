@@ -38,7 +38,7 @@ def test_field_aware_beats_plain_beats_linear(seed):
 def test_ftrl_with_l1_leaves_zeros_at_nearly_the_same_loss(seed):
     clicks = make_clicks(12_000, n_categories=500, random_state=seed)
     dense = FMClassifier(solver="ftrl", random_state=0)
-    sparse = FMClassifier(solver="ftrl", l1_linear=4, random_state=0)
+    sparse = FMClassifier(solver="ftrl", l1_linear=6, random_state=0)
     loss = held_out_loss(dense, clicks, 6000)
     assert held_out_loss(sparse, clicks, 6000) < 1.01 * loss
     touched = np.unique(clicks.X[:6000].indices)

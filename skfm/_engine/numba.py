@@ -586,7 +586,7 @@ def _sum_of_squares(array, i, n):
 
 def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     rows = np.arange(len(values)) if rows is None else rows
-    rate, l1 = grad.dtype.type(learning_rate), _row(l1, grad)
+    rate, l1 = _row(learning_rate, grad), _row(l1, grad)
     arrays = table.ravel(), accum.ravel(), rows, *_flat(grad), count
     _run(_adagrad, 8 * grad.size, *arrays, rate, l1, l1.any())
 
@@ -596,22 +596,22 @@ def _adagrad(table, accum, rows, grad, width, count, rate, l1, shrinks, part, n_
     n, width_t = len(rows), uint64(len(l1))
     for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
         _prefetch_row(accum, rows, width_t, i)
-        weight = rate * count[min(i, uint64(len(count) - 1))]
+        weight = count[min(i, uint64(len(count) - 1))]
         g, t = i * uint64(width), uint64(rows[i]) * width_t
         for j in range(width_t):
             total = accum[t + j] + grad[g + j] * grad[g + j]
             accum[t + j] = total
             root = np.sqrt(total)
-            value = table[t + j] - rate * (grad[g + j] / root)
+            value = table[t + j] - rate[j] * (grad[g + j] / root)
             if shrinks:
-                value = _shrunk(value, weight * l1[j] / root)
+                value = _shrunk(value, rate[j] * (weight * l1[j]) / root)
             table[t + j] = value
 
 
 def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     rows = np.arange(len(values)) if rows is None else rows
     number = grad.dtype.type
-    settings = number(learning_rate), number(beta), _row(l1, grad)
+    settings = _row(learning_rate, grad), number(beta), _row(l1, grad)
     _run(_ftrl, 8 * grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
 
 
@@ -627,9 +627,9 @@ def _ftrl(table, z, n, rows, grad, width, rate, beta, l1, part, n_parts):
             total = before + grad[g + j] * grad[g + j]
             n[t + j] = total
             root = np.sqrt(total)
-            step = grad[g + j] - (root - np.sqrt(before)) * table[t + j] / rate + z[t + j]
+            step = grad[g + j] - (root - np.sqrt(before)) * table[t + j] / rate[j] + z[t + j]
             z[t + j] = step
-            table[t + j] = -rate * _shrunk(step, l1[j]) / (root + beta)
+            table[t + j] = -rate[j] * _shrunk(step, l1[j]) / (root + beta)
 
 
 @njit(error_model="numpy")
@@ -638,6 +638,6 @@ def _shrunk(x, threshold):
     return np.copysign(size, x) if size > 0 else 0 * x
 
 
-def _row(penalty, like):
-    """A penalty as one number per column."""
-    return np.broadcast_to(penalty, (1, like.shape[1]))[0].astype(like.dtype)
+def _row(setting, like):
+    """A learning rate or penalty as one number per column."""
+    return np.broadcast_to(setting, (1, like.shape[1]))[0].astype(like.dtype)

@@ -247,22 +247,25 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     """AdaGrad (Duchi et al. 2011, section 4) on some rows of a table and its state, in place.
 
     `values` is ``table[rows]``, `grad` the penalized gradient, which is used up, and
-    `count` as in `add_penalty`. `rows` None means all rows.
+    `count` as in `add_penalty`. `rows` None means all rows. The learning rate is a number,
+    or one per column of the table.
     """
+    rate = np.asarray(learning_rate, grad.dtype)
     total = _take(accum, rows)
     total += grad * grad
     _put(accum, rows, total)
     root = np.sqrt(total, out=total)
     step = np.divide(grad, root, out=grad)
-    step *= -learning_rate
+    step *= -rate
     step += values
     if l1.any():
-        step = _shrink(step, learning_rate * _outer(count, l1, step) / root)
+        step = _shrink(step, rate * _outer(count, l1, step) / root)
     _put(table, rows, step)
 
 
 def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), as `adagrad` otherwise."""
+    rate = np.asarray(learning_rate, grad.dtype)
     total = _take(n, rows)
     sigma = np.sqrt(total)
     total += grad * grad
@@ -270,13 +273,13 @@ def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     root = np.sqrt(total, out=total)
     np.subtract(root, sigma, out=sigma)
     sigma *= values
-    sigma /= learning_rate
+    sigma /= rate
     step = np.subtract(grad, sigma, out=grad)
     step += _take(z, rows)
     _put(z, rows, step)
     if l1.any():
         step = _shrink(step, l1.astype(step.dtype))
-    step *= -learning_rate
+    step *= -rate
     root += beta
     step /= root
     _put(table, rows, step)
