@@ -167,12 +167,17 @@ class _Reader:
         """Parse block by block, such that every `chunk_rows` rows one is complete."""
         with _open(self.f, "rb") as file:
             numbered = enumerate(file, start=1)
-            stripped = ((number, b" ".join(line.split())) for number, line in numbered)
+            stripped = ((number, self._stripped(line)) for number, line in numbered)
             lines = ((number, line) for number, line in stripped if line)
             left = chunk_rows
             while block := list(islice(lines, min(_BLOCK, left))):
                 left = left - len(block) or chunk_rows
                 yield self._parse(*zip(*block, strict=True), dtype)
+
+    def _stripped(self, line):
+        if isinstance(line, str):
+            raise TypeError(f"{self.name} is open as text; open it in binary mode.")
+        return b" ".join(line.split())
 
     def _parse(self, numbers, lines, dtype):
         text = b"\n".join(lines) + b"\n"

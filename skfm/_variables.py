@@ -5,7 +5,7 @@ An encoding has a `width`, the number of its columns, ``encode(cells)`` and ``la
 """
 
 from itertools import chain, compress, count, pairwise, repeat
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,8 @@ def read(cells, name, kind=None):
     numbers : ndarray of shape (n_rows,), float64, or Categories
     """
     dtype = cells.dtype
+    if kind is None and hasattr(dtype, "categories"):
+        kind = Categories
     if hasattr(dtype, "is_temporal"):  # polars
         numeric, temporal = dtype.is_numeric(), dtype.is_temporal()
     else:
@@ -77,7 +79,10 @@ def read(cells, name, kind=None):
     if others:
         other = next(value for value in found.values if type(value) in others)
         raise ValueError(f"Variable {name!r} held numbers in fit, but now {other!r}.")
-    return np.array([*found.values, np.nan], np.float64)[found.codes]
+    try:
+        return np.array([*found.values, np.nan], np.float64)[found.codes]
+    except OverflowError as error:
+        raise ValueError(f"Variable {name!r} holds numbers too large for float64.") from error
 
 
 def _numbers(cells):
@@ -92,11 +97,12 @@ def _holds_numbers(value_type):
 
 def _factorize(cells):
     """Number the distinct values in order of appearance, by the library that has them."""
+    dtype = cells.dtype
     try:
         if hasattr(cells, "factorize"):
             codes, values = cells.factorize()
             return Categories(codes, values.tolist())
-        if hasattr(cells, "replace_strict") and not cells.dtype.is_nested():
+        if hasattr(cells, "replace_strict") and not (dtype.is_nested() or dtype.is_object()):
             values = cells.unique(maintain_order=True).drop_nulls()
             numbers = np.arange(len(values), dtype=np.int32)
             codes = cells.replace_strict(values, numbers, default=-1).to_numpy()
@@ -312,6 +318,7 @@ def _lower_limit(bins):
 
 def _text(value):
     """What names and hashes say for a value; the same for 3 and 3.0."""
-    if isinstance(value, str) or not _holds_numbers(type(value)):
+    if isinstance(value, Integral) or not _holds_numbers(type(value)):
         return str(value)
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)

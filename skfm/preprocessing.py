@@ -1,5 +1,6 @@
 """From tables to fields: every variable becomes one field of columns."""
 
+from collections.abc import Hashable
 from numbers import Integral, Real
 
 import numpy as np
@@ -46,8 +47,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Hash categories into that many columns for each variable, the first of which is
         for missing values, instead of learning a vocabulary. Nothing needs to be fitted
         then, and ``fields=<number of variables>`` describes the result. At least 2.
-    categorical_features : "all" or array-like of {int, str}, default=None
-        Variables of numbers to take as categories, such as ids, by name or position.
+    categorical_features : "all" or array-like of {int, str, bool}, default=None
+        Variables of numbers to take as categories, such as ids, by name or position, or as
+        a mask over all variables.
         Strings, booleans and categorical data types are always categories.
     separators : dict, default=None
         For variables that hold several values in one string, by name or position, what is
@@ -248,8 +250,13 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
     def _fit(self, X):
         """Fit; return the variables of X."""
-        variables = self._read(X, reset=True)
-        self._encodings = self._make_encodings(variables)
+        before = self.__dict__.copy()
+        try:
+            variables = self._read(X, reset=True)
+            self._encodings = self._make_encodings(variables)
+        except BaseException:
+            self.__dict__ = before  # the names of the variables are noted before all is checked
+            raise
         return variables
 
     def _read(self, X, reset=None):
@@ -257,7 +264,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
         ``reset=None`` compares nothing with what `fit` saw.
         """
-        if hasattr(X, "iloc") or hasattr(X, "get_columns"):  # pandas, polars
+        if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
             if reset is not None:
                 validate_data(self, X, reset=reset, skip_check_array=True)
             names = [str(name) for name in X.columns]
@@ -278,15 +285,28 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         if reset is False:
             kinds = [encoding.kind for encoding in self._encodings]
         else:
-            every = isinstance(self.categorical_features, str)
-            named = range(len(names)) if every else self.categorical_features or ()
-            chosen = _positions(named, names, "categorical_features")
+            chosen = self._categorical(names)
             kinds = [Categories if i in chosen else None for i in range(len(names))]
         cells = [read(*args) for args in zip(series, names, kinds, strict=True)]
         for name, column in zip(names, cells, strict=True):
             if self.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
                 raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
         return names, cells
+
+    def _categorical(self, names):
+        """Positions of the variables that are named as categorical."""
+        named = self.categorical_features
+        if named is None:
+            return set()
+        if isinstance(named, str):
+            return set(range(len(names)))
+        if all(isinstance(choice, bool | np.bool_) for choice in named):
+            if len(named) != len(names):
+                raise ValueError(
+                    f"categorical_features is a mask of {len(named)} for {len(names)} variables."
+                )
+            named = np.flatnonzero(named).tolist()
+        return _positions(named, names, "categorical_features")
 
     def _make_encodings(self, variables):
         names, cells = variables
@@ -308,6 +328,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
             )
         if self.separators and not hashed:
             raise ValueError(f"separators {_NEED_BUCKETS}")
+        if not all(isinstance(s, str) and s for s in (self.separators or {}).values()):
+            raise ValueError("separators must be strings of one character or more.")
         separators = {
             position: separator
             for choice, separator in (self.separators or {}).items()
@@ -372,7 +394,7 @@ def _positions(choices, names, parameter):
     """Positions of variables that are chosen by name or position."""
     position_of = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
     for choice in choices:
-        if choice not in position_of:
+        if not isinstance(choice, Hashable) or choice not in position_of:
             raise ValueError(
                 f"{parameter} names {choice!r}, which is none of the variables: "
                 + ", ".join(names[:20])

@@ -189,6 +189,8 @@ def test_other_bad_input(tmp_path):
         iter_ffm_file(tmp_path / "x", 0)
     with pytest.raises(FileNotFoundError):
         load_ffm_file(tmp_path / "x")
+    with pytest.raises(TypeError, match="binary mode"):
+        load_ffm_file(io.StringIO("1 0:0:1"))
     with pytest.raises(ValueError, match="'f' parameter"):
         load_ffm_file(3)
     whole = gzip.compress(b"1 0:0:1\n" * 10_000)

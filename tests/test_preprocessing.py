@@ -359,6 +359,10 @@ def test_wide_and_deep_takes_numbers_as_they_are():
         ({"numeric": "value"}, {"a": [1.0, np.inf]}, "'a' holds infinity"),
         ({}, {"a": pd.to_datetime(["2026-01-01"])}, "'a' holds dates"),
         ({"pooling": "max"}, {"a": [1.0]}, "pooling"),
+        ({"categorical_features": [True]}, {"a": [1], "b": [2]}, "mask of 1 for 2 variables"),
+        ({"categorical_features": [["a"]]}, {"a": [1]}, "categorical_features names"),
+        ({"separators": {"a": ""}, "n_buckets": 4}, {"a": ["x"]}, "separators must be strings"),
+        ({}, {"a": [10**400]}, "'a' holds numbers too large"),
         ({"min_frequency": 1.5}, {"a": [1.0]}, "min_frequency"),
         ({}, {"a": []}, r"0 sample\(s\)"),
         ({}, {}, "feature"),
@@ -368,6 +372,29 @@ def test_bad_input(params, X, message):
     frame = pd.DataFrame(X, index=range(1) if not X else None)
     with pytest.raises(ValueError, match=message):
         FieldEncoder(**params).fit(frame)
+
+
+def test_a_refused_fit_leaves_the_encoder_as_it_was():
+    frame = pd.DataFrame({"a": ["x", "y"], "b": [1, 2]})
+    encoder = FieldEncoder().fit(frame)
+    with pytest.raises(ValueError, match="holds lists"):
+        encoder.fit(pd.DataFrame({"z": [[1], [2]]}))
+    assert encoder.transform(frame).shape == (2, 6)
+    assert encoder.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="lists"):
+        FieldEncoder().fit(pd.DataFrame({"z": [[1], [2]]})).transform(frame)
+
+
+def test_categorical_types_and_named_numbers_are_categories():
+    frame = pd.DataFrame({"a": pd.Categorical([1, 2, None]), "b": [1.5, 2, 3], "c": [7, 8, 2**60]})
+    expected = ["a=1", "a=2", "a=<missing>", "a=<unknown>"]
+    for choice in (["b", "c"], [1, 2], [False, True, True], np.array([False, True, True])):
+        names = FieldEncoder(categorical_features=choice).fit(frame).get_feature_names_out()
+        assert names.tolist() == [
+            *expected,
+            *("b=1.5", "b=2", "b=3", "b=<unknown>"),
+            *("c=7", "c=8", f"c={2**60}", "c=<unknown>"),
+        ]
 
 
 def test_bad_input_after_fit():

@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from quickstart import encoder, from_csv, generated
+from quickstart import from_csv, generated
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -30,6 +30,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
+from skfm.preprocessing import FieldEncoder
 
 SOLVERS = {
     "FTRL + AdaGrad": ("ftrl", "adagrad"),
@@ -56,7 +57,7 @@ def defaults(rows, y, seeds):
         train, test = train_test_split(
             np.arange(len(y)), stratify=y, test_size=0.25, random_state=seed
         )
-        encode = encoder().fit(rows[train])
+        encode = FieldEncoder(min_frequency=5).fit(rows[train])
         X, X_test = encode.transform(rows[train]), encode.transform(rows[test])
         for name, model in models.items():
             fitted = clone(model).set_params(random_state=seed).fit(X, y[train])
@@ -75,7 +76,7 @@ def three_parts(rows, y, seed):
     """Encoded rows to train, to choose by and to test on."""
     train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=seed)
     train, valid = train_test_split(train, stratify=y[train], test_size=0.2, random_state=seed)
-    encode = encoder().fit(rows[train])
+    encode = FieldEncoder(min_frequency=5).fit(rows[train])
     return [(encode.transform(rows[part]), y[part]) for part in (train, valid, test)]
 
 
