@@ -18,7 +18,7 @@ from ._solvers import SOLVERS
 # Factors of machines without fields learn at this share of the learning rate.
 _FACTORS_RATE = 0.2
 _RATE_OF_FACTORS = """ Factors learn at a fifth of it, as each
-        moves the score through all other columns of a row."""
+    moves the score through all other columns of a row."""
 
 _SHARED = {
     "fm_score": """

@@ -65,7 +65,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Field, that is, number of the variable, of each output column.
     n_features_in_ : int
         Number of variables.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_variables,)
         Their names, if `X` had names, all of them strings.
 
     See Also
@@ -224,7 +224,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (n_variables,), default=None
             Names of the variables. None takes those seen in `fit`, or x0, x1, …
 
         Returns
