@@ -130,8 +130,8 @@ _SHARED = {
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
         keep the weights of the best pass. "auto" does if there are 100 rows or more.
-        In the end the rows held out are learned from once, and the intercept is set such
-        that the mean prediction is the mean of the targets.
+        In the end the rows held out are learned from once. The intercept is then set such
+        that the mean prediction is the mean of the targets, if that made their loss lower.
     validation_fraction : float, default=0.1
         Share of rows to hold out for early stopping, stratified by class.
     n_iter_no_change : int, default=3

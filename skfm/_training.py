@@ -226,7 +226,8 @@ def centre(model, loss, samples):
     """Set the bias such that the loss's gradients sum up to zero.
 
     Then the mean prediction is the mean of y, as in every model with an intercept that was
-    fitted to the end; the best pass may come long before.
+    fitted to the end; the best pass may come long before. Where rows were learned by heart,
+    however, their mean says little about others.
     """
     scores = np.concatenate([raw_scores([model], s.batcher, s.rows)[:, 0] for s in samples])
     y, weight = (
@@ -247,8 +248,9 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     What is watched is the loss on `valid` or, if that is None, on the sample. With
     `valid`, the weights end as they were after the best pass, or before the first if
     none was better. With `learn_valid` they then learn from its rows once, as it would be
-    a waste not to, and the bias is centred. Without `valid` the weights end as they are;
-    only if the fit diverged or was interrupted do the best weights seen come back.
+    a waste not to, and the bias is centred if that was to the good of these rows before.
+    Without `valid` the weights end as they are; only if the fit diverged or was interrupted
+    do the best weights seen come back.
 
     Parameters
     ----------
@@ -291,12 +293,22 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
         if valid:
             model.restore(saved)
         if learn_valid:
+            centre(model, loss, [sample])
+            helps = mean_loss(model, loss, valid) < best
+            model.restore(saved)
             if history.best_pass:
                 learn(valid)
-            centre(model, loss, [sample, valid])
+            if helps:
+                centre(model, loss, [sample, valid])
     except FloatingPointError:
         history.outcome = "diverged"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        # On the way out of compiled code, Ctrl-C becomes the cause of SystemErrors.
+        cause = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
         history.outcome = "interrupted"
     if history.outcome in ("diverged", "interrupted"):
         model.restore(saved)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.fixes import parse_version
 
+import skfm._training
 from skfm import FFMClassifier, FMClassifier, FMRegressor
 from skfm._solvers import Block
 
@@ -401,3 +402,27 @@ def test_the_notebook_repr_builds_nothing_wide(cls, n_features):
         assert "intercept_" in html
         assert ("coef_" in html) == (n_features == 100)
     assert cls in REGRESSORS or "class_weight" in html
+
+
+def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):
+    clicks = small_clicks()
+    model = FMClassifier(random_state=0)
+
+    def wrapped(*args):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            inner = SystemError("returned a result with an exception set")
+            inner.__cause__ = error
+            raise SystemError("returned a result with an exception set") from inner
+
+    monkeypatch.setattr(skfm._training.Model, "step", wrapped)
+    with pytest.warns(ConvergenceWarning, match="interrupted|stopped"):
+        model.fit(clicks.X, clicks.y)
+
+    def broken(*args):
+        raise SystemError("something else")
+
+    monkeypatch.setattr(skfm._training.Model, "step", broken)
+    with pytest.raises(SystemError, match="something else"):
+        model.fit(clicks.X, clicks.y)
