@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -177,6 +177,21 @@ def rows_per_batch(most, per_row):
     return max(1, min(most, _BATCH_FLOATS // max(per_row, 1)))
 
 
+@contextmanager
+def interruptible():
+    """Let Ctrl-C be a KeyboardInterrupt; compiled code makes it the cause of SystemErrors."""
+    try:
+        yield
+    except SystemError as error:
+        cause = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        raise
+
+
+@interruptible()
 def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
     for model in models:
@@ -209,6 +224,7 @@ def mean_loss(model, loss, sample):
     return value if np.isfinite(value) else np.inf
 
 
+@interruptible()
 def one_pass(model, loss, sample, order, batch_size):
     """Train on the rows in `order` once; return their mean loss, each before its update."""
     total = 0.0
@@ -302,13 +318,7 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
                 centre(model, loss, [sample, valid])
     except FloatingPointError:
         history.outcome = "diverged"
-    except (KeyboardInterrupt, SystemError) as error:
-        # On the way out of compiled code, Ctrl-C becomes the cause of SystemErrors.
-        cause = error
-        while isinstance(cause, SystemError):
-            cause = cause.__cause__
-        if not isinstance(cause, KeyboardInterrupt):
-            raise
+    except KeyboardInterrupt:
         history.outcome = "interrupted"
     if history.outcome in ("diverged", "interrupted"):
         model.restore(saved)

@@ -417,8 +417,10 @@ def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):
             raise SystemError("returned a result with an exception set") from inner
 
     monkeypatch.setattr(skfm._training.Model, "step", wrapped)
-    with pytest.warns(ConvergenceWarning, match="interrupted|stopped"):
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
         model.fit(clicks.X, clicks.y)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(clicks.X, clicks.y)
 
     def broken(*args):
         raise SystemError("something else")

@@ -362,7 +362,7 @@ def test_wide_and_deep_takes_numbers_as_they_are():
         ({"categorical_features": [True]}, {"a": [1], "b": [2]}, "mask of 1 for 2 variables"),
         ({"categorical_features": [["a"]]}, {"a": [1]}, "categorical_features names"),
         ({"separators": {"a": ""}, "n_buckets": 4}, {"a": ["x"]}, "separators must be strings"),
-        ({}, {"a": np.array([10**400], object)}, "'a' holds numbers too large"),
+        ({}, {"a": pd.Series([10**400], dtype=object)}, "'a' holds numbers too large"),
         ({"min_frequency": 1.5}, {"a": [1.0]}, "min_frequency"),
         ({}, {"a": []}, r"0 sample\(s\)"),
         ({}, {}, "feature"),
