@@ -165,7 +165,8 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             if split:
                 data, valid = self._split(data)
             batch_size = self._batch_size(len(data.used))
-            self._grow(data, learned, data.used, resume, batch_size)
+            total = float(data.weight[learned].sum())
+            self._grow(data, learned, data.used, resume, batch_size, total)
             schedule = Schedule(
                 self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, self._seed
             )
@@ -288,11 +289,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         self._crosses = self._make_crosses()
         return data._replace(X=without_stored_zeros(data.X))
 
-    def _grow(self, data, rows, first, resume, batch_size):
+    def _grow(self, data, rows, first, resume, batch_size, total=np.inf):
         """Make the models, or take over changed settings, and add the columns of `rows`.
 
-        The intercepts of new models fit the rows `first`.
+        The intercepts of new models fit the rows `first`. `total` is the weight of all rows,
+        infinite in a stream.
         """
+        solvers = self._make_solvers(total)
         heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
         columns = self._columns if resume else Columns(data.X.shape[1], self._fields)
         new = columns.new_in(data.X, rows)
@@ -303,15 +306,15 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         models = self._models if resume else []
         for output, head in enumerate(heads):
             if resume:
-                models[output].check_continues(head, self._make_solvers())
+                models[output].check_continues(head, solvers)
             else:
                 target = self._target(data.y[first], output)
                 start = self._loss.start(target, data.weight[first])
-                models.append(Model(head, self._make_solvers(), start))
+                models.append(Model(head, solvers, start))
         # From here on nothing refuses; if memory or patience ends, the columns go again.
         try:
             for model, head in zip(models, heads, strict=True):
-                model.continue_with(head, self._make_solvers())
+                model.continue_with(head, solvers)
                 model.add_columns(new)
             columns.add(new)
         except BaseException:

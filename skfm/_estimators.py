@@ -15,6 +15,8 @@ from ._fields import Fields, check_fields
 from ._heads import ACTIVATIONS, Interactions, WideDeep
 from ._solvers import SOLVERS
 
+# What "auto" means with many rows.
+_L2_FACTORS = 0.005
 # Factors of machines without fields learn at this share of the learning rate.
 _FACTORS_RATE = 0.2
 _RATE_OF_FACTORS = """ Factors learn at a fifth of it, as each
@@ -66,8 +68,10 @@ _SHARED = {
         Strength of the L2 penalty on linear weights, per occurrence.
     l1_factors : float, default=0.0
         Strength of the L1 penalty on factors, as `l1_linear`.
-    l2_factors : float, default=0.005
-        Strength of the L2 penalty on factors, per occurrence.
+    l2_factors : float or "auto", default="auto"
+        Strength of the L2 penalty on factors, per occurrence. "auto" is 0.005 or, where that
+        is more, 2 / Σ_n c_n, up to 1: on few rows, a column that occurs in all of them pays
+        ‖v_i‖² in total. In `partial_fit` it is 0.005.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
     """,
@@ -298,7 +302,7 @@ class _Factorization:
     l1_linear: float = 0.0
     l2_linear: float = 1e-3
     l1_factors: float = 0.0
-    l2_factors: float = 0.005
+    l2_factors: float | str = "auto"
     init_scale: float = 0.03
 
 
@@ -314,7 +318,7 @@ class _FactorizationMachine(_Training, _Factorization):
         "l1_linear": PENALTY,
         "l2_linear": PENALTY,
         "l1_factors": PENALTY,
-        "l2_factors": PENALTY,
+        "l2_factors": [*PENALTY, StrOptions({"auto"})],
         "init_scale": PENALTY,
     }
 
@@ -329,11 +333,13 @@ class _FactorizationMachine(_Training, _Factorization):
         width = 1 + self._fields.n_fields * self.k
         return width * (1 + SOLVERS[self.solver].n_states), 0
 
-    def _make_solvers(self):
+    def _make_solvers(self, total):
         """Solvers of the bias and of the table, a linear weight and factors in each row."""
+        automatic = min(max(_L2_FACTORS, 2 / total), 1.0)
+        l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
         linear = np.arange(1 + self._fields.n_fields * self.k) == 0
         l1 = np.where(linear, self.l1_linear, self.l1_factors)
-        l2 = np.where(linear, self.l2_linear, self.l2_factors)
+        l2 = np.where(linear, self.l2_linear, l2_factors)
         # Without fields, a step of a factor moves the score through all columns of a row.
         whole = linear | (self._fields.n_fields > 1)
         rate = self.learning_rate * np.where(whole, 1, _FACTORS_RATE)
@@ -441,7 +447,7 @@ class _WideDeep(_WithFields, _Training, _WideDeepParameters):
         pair = (self.solver,) * 2 if isinstance(self.solver, str) else self.solver
         return [SOLVERS[name] for name in pair]
 
-    def _make_solvers(self):
+    def _make_solvers(self, total):
         """Solvers of the bias and of each table of the head."""
         wide, deep = self._both_solvers
         settings = {

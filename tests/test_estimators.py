@@ -367,6 +367,21 @@ def test_mean_prediction_is_the_base_rate():
         assert abs(proba.sum() / clicks.y.sum() - 1) < 0.05
 
 
+@pytest.mark.parametrize("n_rows", [50, 500])
+def test_few_rows_raise_the_penalty_on_factors(n_rows):
+    clicks = small_clicks(n_rows)
+    automatic, usual = (
+        FMClassifier(l2_factors=l2, random_state=0).fit(clicks.X, clicks.y)
+        for l2 in ("auto", max(0.005, 2 / n_rows))
+    )
+    np.testing.assert_array_equal(automatic.factors_, usual.factors_)
+    automatic, low = (
+        FMClassifier(l2_factors=l2, random_state=0).partial_fit(clicks.X, clicks.y, classes=[0, 1])
+        for l2 in ("auto", 0.005)
+    )
+    np.testing.assert_array_equal(automatic.factors_, low.factors_)
+
+
 @every_estimator
 @every_solver
 def test_centring_the_bias(cls, solver):

