@@ -295,7 +295,6 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         The intercepts of new models fit the rows `first`. `total` is the weight of all rows,
         infinite in a stream.
         """
-        solvers = self._make_solvers(total)
         heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
         columns = self._columns if resume else Columns(data.X.shape[1], self._fields)
         new = columns.new_in(data.X, rows)
@@ -303,7 +302,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         per_column, others = (size * self._n_outputs for size in self._sizes())
         pooled = min(batch_size, len(rows)) * heads[0].per_row
         check_memory(n_columns + len(new), per_column, others, pooled)
-        models = self._models if resume else []
+        solvers, models = self._make_solvers(total), self._models if resume else []
         for output, head in enumerate(heads):
             if resume:
                 models[output].check_continues(head, solvers)

@@ -78,9 +78,9 @@ def test_slices_equal_one_call(cls, solver):
 @every_estimator
 @every_solver
 def test_one_call_equals_one_unshuffled_pass(cls, solver):
-    clicks = small_clicks(256)
+    clicks = small_clicks(512)
     y = targets(cls(), clicks)
-    params = params_for(cls, clicks, solver=solver, batch_size=256)
+    params = params_for(cls, clicks, solver=solver, batch_size=512)
     online = cls(**params).partial_fit(clicks.X, y, **first_call(cls))
     fit = cls(max_iter=1, shuffle=False, early_stopping=False, **params).fit(clicks.X, y)
     same(online, fit, clicks.X)

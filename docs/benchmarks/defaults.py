@@ -204,14 +204,20 @@ def fit_and_score(model, data, train, test):
 
 def contestants(regression, seed=0):
     """The baseline and our models with their defaults, by name."""
-    from sklearn.linear_model import LogisticRegression, Ridge
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+    from sklearn.model_selection import GridSearchCV
     from sklearn.multiclass import OneVsRestClassifier
 
     import skfm
 
-    models = {BASELINE: Ridge()}
-    if not regression:
-        models = {BASELINE: OneVsRestClassifier(LogisticRegression(max_iter=2000))}
+    if regression:
+        models = {BASELINE: Ridge(), "linear, tuned": RidgeCV(np.logspace(-2, 3, 11))}
+    else:
+        linear = OneVsRestClassifier(LogisticRegression(max_iter=2000))
+        strengths = {"estimator__C": [0.03, 0.1, 0.3, 1]}
+        search = GridSearchCV(linear, strengths, scoring="neg_log_loss", cv=3)
+        models = {BASELINE: linear, "linear, tuned": search}
     end = "Regressor" if regression else "Classifier"
     for name in ("FM", "FFM", "WideDeep"):
         for solver in ("adagrad", "ftrl"):
@@ -361,8 +367,8 @@ def open_test_parts(sets, n_seeds=5):
         _, train, test = splits(data)
         seeds = [contestants(data.regression, seed) for seed in range(n_seeds)]
         models = {(name, s): models[name] for s, models in enumerate(seeds) for name in models}
-        results = all_results(data, models, [(train, test)])
-        results = {n: np.vstack([results[n, s] for s in range(n_seeds)]) for n in seeds[0]}
+        fitted = all_results(data, models, [(train, test)])
+        results = {n: np.vstack([fitted[n, s] for s in range(n_seeds)]) for n in seeds[0]}
         line = f"{title:<24}{results[BASELINE][0, 0]:>8.4f}"
         for name in names:
             losses = results[name][:, 0]
