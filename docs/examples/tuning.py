@@ -32,7 +32,7 @@ PARAM_DISTRIBUTIONS = {
         "learning_rate": loguniform(0.03, 0.3),
     },
     WideDeepClassifier: {
-        "deep_learning_rate": loguniform(0.01, 0.2),
+        "deep_learning_rate": loguniform(0.01, 0.1),
         "hidden_layer_sizes": [(), (32,), (64, 32), (128, 64)],
         "deep_l2": loguniform(1e-4, 1e-2),
         # With crosses: "wide_l1": loguniform(1, 64),
