@@ -4,9 +4,9 @@
 
 runs in the environment of `speed.py`, on the sets and folds of `defaults.py`: RMSE where the
 target is a number, one-vs-rest where there are several classes. Every package has six settings
-to choose from, strengths of the L2 penalty on factors and learning rates, from what its authors
-propose to what is usual here; half of the folds choose, and what is printed comes from all of
-them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop early on a
+to choose from, strengths of the L2 penalty on factors and learning rates (or starts), from what
+its authors propose to what is usual here; half of the folds choose, and what is printed comes
+from all of them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop early on a
 tenth of the training rows with a patience of 3; LIBFFM, which cannot return the best pass, is
 trained again with as many passes on all rows. After the loss of skfm stands its mean difference
 from each peer (negative: skfm is better) and the standard error, from the differences fold by
@@ -187,11 +187,13 @@ def main():
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
 
-    # Small ftrl_beta lets factors learn at once, as in modern-fm, whose sums start near 0.
     fm = product(l2_factors=(1e-3, 2e-2), learning_rate=(0.05, 0.1, 0.2))
-    rates = {"ftrl_beta": 0.01, "learning_rate": 0.05}, {}
+    # Factors that learn at once, where all columns are frequent, or that start late.
+    starts = {"ftrl_beta": 0.01, "learning_rate": 0.05}, {"init_scale": 0.01}
     ffm = [
-        {"solver": "ftrl", "l2_factors": l2, **rate} for l2 in (1e-3, 5e-3, 2e-2) for rate in rates
+        {"solver": "ftrl", "l2_factors": l2, **start}
+        for l2 in (1e-3, 5e-3, 2e-2)
+        for start in starts
     ]
     groups = [
         {"FM": Ours("FM", 8, fm), **{f"modern-fm {n}": Modern(n, 8) for n in ("FM", "FwFM")}},
