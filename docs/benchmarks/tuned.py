@@ -6,11 +6,12 @@ runs in the environment of `speed.py`, on the sets and folds of `defaults.py`: R
 target is a number, one-vs-rest where there are several classes. Every package has six settings
 to choose from, strengths of the L2 penalty on factors and learning rates (or starts), from what
 its authors propose to what is usual here; half of the folds choose, and what is printed comes
-from all of them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop early on a
-tenth of the training rows with a patience of 3; LIBFFM, which cannot return the best pass, is
-trained again with as many passes on all rows. After the loss of skfm stands its mean difference
-from each peer (negative: skfm is better) and the standard error, from the differences fold by
-fold, with a star where skfm is worse by more than two of them. Seconds are of processor time.
+from all of them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop
+early on a tenth of the training rows with a patience of 3; LIBFFM, which cannot return the best
+pass, is trained again with as many passes on all rows. After the loss of skfm stands its mean
+difference from each peer (negative: skfm is better) and the standard error, from the differences
+fold by fold, with a star where skfm is worse by more than two of them. Seconds are of processor
+time.
 """
 
 import argparse
