@@ -1,6 +1,7 @@
 """What the tests share: the estimators, and data small enough to fit in an instant."""
 
 import numpy as np
+import pytest
 from scipy.sparse import csr_array
 
 from skfm import (
@@ -20,6 +21,10 @@ REGRESSORS = [FMRegressor, FFMRegressor, WideDeepRegressor]
 ESTIMATORS = CLASSIFIERS + REGRESSORS
 MACHINES = [FMClassifier, FFMClassifier, FMRegressor, FFMRegressor]
 SOLVERS = ["adagrad", "ftrl"]
+
+every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
+every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
+every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 
 def small_clicks(n_samples=300, **kwargs):

@@ -31,6 +31,9 @@ from .common import (
     MACHINES,
     REGRESSORS,
     SOLVERS,
+    every_classifier,
+    every_estimator,
+    every_solver,
     fields_of,
     named,
     scores,
@@ -38,10 +41,6 @@ from .common import (
     targets,
     vectors,
 )
-
-every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
-every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
-every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 
 @parametrize_with_checks(

@@ -11,10 +11,18 @@ from sklearn.exceptions import ConvergenceWarning
 import skfm._training
 from skfm import FFMClassifier, FMClassifier, FMRegressor
 
-from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, named, scores, small_clicks, targets, vectors
-
-every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
-every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
+from .common import (
+    CLASSIFIERS,
+    ESTIMATORS,
+    SOLVERS,
+    every_classifier,
+    every_estimator,
+    named,
+    scores,
+    small_clicks,
+    targets,
+    vectors,
+)
 
 
 @pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)

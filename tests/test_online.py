@@ -20,9 +20,10 @@ from skfm._solvers import Block
 
 from .common import (
     CLASSIFIERS,
-    ESTIMATORS,
     REGRESSORS,
-    SOLVERS,
+    every_classifier,
+    every_estimator,
+    every_solver,
     fields_of,
     named,
     scores,
@@ -31,9 +32,6 @@ from .common import (
     vectors,
 )
 
-every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
-every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
-every_solver = pytest.mark.parametrize("solver", SOLVERS)
 needs_callbacks = pytest.mark.skipif(
     parse_version(sklearn.__version__) < parse_version("1.9"), reason="no callbacks yet"
 )
