@@ -45,8 +45,9 @@ _SHARED = {
            + ½ deep_l2 Σ_{i: x_i ≠ 0} ‖v_i‖² + ½ layers_l2 Σ_l ‖W_l‖²
     """,
     "penalty": """
-    plus the L1 penalties, where c_n are the sample weights. A parameter thus pays its L2
-    penalty in every row in which its column occurs, whatever the solver and batch size.
+    plus the L1 penalties, where c_n are the sample weights times the class weights. A
+    parameter thus pays its L2 penalty in every row in which its column occurs, whatever the
+    solver and batch size.
     """,
     "parameters": """
     k : int, default=8
@@ -70,8 +71,9 @@ _SHARED = {
         Strength of the L1 penalty on factors, as `l1_linear`.
     l2_factors : float or "auto", default="auto"
         Strength of the L2 penalty on factors, per occurrence. "auto" is 0.005 or, where that
-        is more, 2 / Σ_n c_n, up to 1: on few rows, a column that occurs in all of them pays
-        ‖v_i‖² in total. In `partial_fit` it is 0.005.
+        is more, 2 / Σ_n c_n, up to 1, over the rows of the call to `fit`: on less than 400
+        rows, a column that occurs in all of them pays ‖v_i‖² in total. In `partial_fit` it
+        is 0.005.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
     """,
