@@ -3,13 +3,12 @@
     python docs/benchmarks/tuned.py
 
 runs in the environment of `speed.py`, on the sets and folds of `defaults.py`: RMSE where the
-target is a number, one-vs-rest where there are several classes. Every package has six settings to
+target is a number, one-vs-rest where there are several classes. Every package has nine settings to
 choose from, strengths of the L2 penalty on factors and learning rates (or starts), from what its
 authors propose to what is usual here; three of six folds choose, and what is printed comes from
 all of them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop early
-on a tenth of the training rows, skfm and modern-fm with a patience of 3, LIBFFM with none. In
-the end skfm's models learn once from these rows; the others are trained again on all rows, with
-as many passes as were best.
+on a tenth of the training rows, skfm and modern-fm with a patience of 3, LIBFFM with none. In the
+end each is trained again on all rows, with as many passes as were best.
 
 After the loss of skfm stands its mean difference from each peer (negative: skfm is better) and
 the standard error, from the differences fold by fold, with a star where skfm is worse by more
@@ -23,23 +22,12 @@ import os
 import sys
 import time
 import warnings
+from dataclasses import replace
 
-from defaults import datasets, splits
+from defaults import datasets, refit, splits
 from speed import PyLibFFM, in_own_environment
 
 PATIENCE = 3
-
-
-def loss_of(data, test, prediction, classes=None):
-    """RMSE, or the log loss of probabilities with a column for each class."""
-    import numpy as np
-    from sklearn.metrics import log_loss, root_mean_squared_error
-
-    if not np.isfinite(prediction).all():
-        return np.inf
-    if data.regression:
-        return root_mean_squared_error(data.y[test], prediction)
-    return log_loss(data.y[test], prediction, labels=classes)
 
 
 def product(**values):
@@ -47,87 +35,84 @@ def product(**values):
     return [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
 
 
-class Ours:
-    """An estimator of skfm."""
+class Contestant:
+    """A model with its settings; `predict` fits one to rows with a binary or numeric target."""
 
     def __init__(self, name, k, grid):
         self.name, self.k, self.grid = name, k, grid
 
     def run(self, data, train, test, params, final):
+        """Loss on the test rows, and seconds; one model for each of several classes."""
+        import numpy as np
+        from sklearn.metrics import log_loss, root_mean_squared_error
+
+        start, classes = time.process_time(), np.unique(data.y)
+        targets = [data.y]
+        if not data.regression:
+            targets = [(data.y == c).astype(int) for c in classes[1 if len(classes) == 2 else 0 :]]
+        done = [self.predict(replace(data, y=y), train, test, params, final=final) for y in targets]
+        spent, y = time.process_time() - start, data.y[test]
+        if not np.isfinite(done).all():
+            return np.inf, spent
+        if data.regression:
+            return root_mean_squared_error(y, done[0]), spent
+        proba = np.stack([1 - done[0], done[0]] if len(classes) == 2 else done, axis=1)
+        return log_loss(y, proba / proba.sum(axis=1, keepdims=True), labels=classes), spent
+
+
+class Ours(Contestant):
+    """An estimator of skfm."""
+
+    def predict(self, data, train, test, params, final):
         import skfm
 
         model = getattr(skfm, self.name + ("Regressor" if data.regression else "Classifier"))
         model = model(self.k, random_state=0, n_iter_no_change=PATIENCE, **params)
         if data.fields is not None and "fields" in model.get_params():
             model.set_params(fields=data.fields)
-        start = time.process_time()
-        model.fit(data.X[train], data.y[train])
-        spent = time.process_time() - start
+        X, y = data.X[train], data.y[train]
+        (refit if final else type(model).fit)(model, X, y)
         if data.regression:
-            return loss_of(data, test, model.predict(data.X[test])), spent
-        return loss_of(data, test, model.predict_proba(data.X[test]), model.classes_), spent
+            return model.predict(data.X[test])
+        return model.predict_proba(data.X[test])[:, 1]
 
 
-class Modern:
-    """An estimator of modern-fm. The final one learns from the rows held out as well."""
+class Modern(Contestant):
+    """An estimator of modern-fm."""
 
-    grid = product(l2_factors=(1e-5, 1e-3, 1e-2), learning_rate=(0.02, 0.05))
-
-    def __init__(self, name, k):
-        self.name, self.k = name, k
-
-    def run(self, data, train, test, params, final):
+    def predict(self, data, train, test, params, final):
         import modern_fm
         import numpy as np
         from scipy.sparse import csr_matrix
 
-        cls = getattr(
-            modern_fm, self.name + ("Regressor" if data.regression else "Classifier"), None
-        )
-        if cls is None:
-            return np.nan, np.nan
+        kind = "Regressor" if data.regression else "Classifier"
+        if not hasattr(modern_fm, self.name + kind):
+            return np.full(len(test), np.nan)
+        model = getattr(modern_fm, self.name + kind)(
+            n_factors=self.k, early_stopping=True, patience=PATIENCE, n_jobs=1, random_state=0,
+            **params,
+        )  # fmt: skip
+        X, y = csr_matrix(data.X), data.y
         extra = {} if self.name == "FM" else {"field_ids": fields_of(data, train)}
-        X = csr_matrix(data.X)
-
-        def fit(y):
-            model = cls(
-                n_factors=self.k, early_stopping=True, patience=PATIENCE, n_jobs=1,
-                random_state=0, **params,
-            )  # fmt: skip
-            model.fit(X[train], y[train], **extra)
-            if final:
-                stopped = model.n_iter_ < model.max_iter
-                passes = max(1, model.n_iter_ - PATIENCE * stopped)
-                model.set_params(early_stopping=False, max_iter=passes)
-                model.fit(X[train], y[train], **extra)
-            return model
-
-        start, classes = time.process_time(), np.unique(data.y)
+        mean, scale = (y[train].mean(), y[train].std()) if data.regression else (0, 1)
+        target = (y[train] - mean) / scale if data.regression else y[train]
+        model.fit(X[train], target, **extra)
+        if final:
+            stopped = model.n_iter_ < model.max_iter
+            passes = max(1, model.n_iter_ - PATIENCE * stopped)
+            model.set_params(early_stopping=False, max_iter=passes)
+            model.fit(X[train], target, **extra)
         if data.regression:
-            mean, scale = data.y[train].mean(), data.y[train].std()
-            model = fit((data.y - mean) / scale)
-            spent = time.process_time() - start
-            return loss_of(data, test, mean + scale * model.predict(X[test])), spent
-        models = [fit((data.y == c).astype(int)) for c in classes[1 if len(classes) == 2 else 0 :]]
-        spent = time.process_time() - start
-        proba = np.stack([model.predict_proba(X[test])[:, 1] for model in models], axis=1)
-        if len(classes) == 2:
-            proba = np.hstack([1 - proba, proba])
-        proba /= proba.sum(axis=1, keepdims=True)
-        return loss_of(data, test, proba, classes), spent
+            return mean + scale * model.predict(X[test])
+        return model.predict_proba(X[test])[:, 1]
 
 
-class LibFFM:
+class LibFFM(Contestant):
     """LIBFFM by pylibffm, whose losses are those that it prints.
 
     The last of them would be that of the model, but as it ends training when they rise, it gets
     the best of those of the rows for the test.
     """
-
-    grid = product(**{"lambda": (2e-5, 1e-3, 1e-2), "eta": (0.05, 0.2)})
-
-    def __init__(self, k):
-        self.k = k
 
     def run(self, data, train, test, params, final):
         import numpy as np
@@ -135,7 +120,7 @@ class LibFFM:
         from sklearn.model_selection import train_test_split
 
         if data.regression or len(np.unique(data.y)) > 2:
-            return np.nan, np.nan
+            return np.inf, np.nan
         X, y, fields = csr_matrix(data.X), data.y, fields_of(data, train)
         part, valid = train_test_split(train, test_size=0.1, stratify=y[train], random_state=0)
         ffm = PyLibFFM(self.k, **params)
@@ -191,7 +176,7 @@ def compare(title, data, groups):
         at += len(group)
         line += f"{ours[:, 0].mean():>10.4f}{np.median(ours[:, 1]):>6.1f}s"
         for theirs in others:
-            gap = ours[:, 0] - theirs[:, 0]
+            gap = ours[:, 0] - np.where(np.isinf(theirs[:, 0]), np.nan, theirs[:, 0])
             error = gap.std(ddof=1) / np.sqrt(len(gap))
             star = "*" if gap.mean() > 2 * error else " "
             text = f"{gap.mean():+.4f} ±{error:.4f}{star}{np.median(theirs[:, 1]):>6.1f}s"
@@ -207,20 +192,31 @@ def main():
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
 
-    fm = product(l2_factors=(1e-3, 2e-2), learning_rate=(0.05, 0.1, 0.2))
-    # Factors that learn at once, where all columns are frequent, or that start late.
-    starts = {"ftrl_beta": 0.01, "learning_rate": 0.05}, {"init_scale": 0.01}
-    ffm = [
-        {"solver": "ftrl", "l2_factors": l2, **start}
-        for l2 in (1e-3, 5e-3, 2e-2)
+    strengths = (1e-3, 5e-3, 2e-2)
+    # Factors of FFM learn at once, where all columns are frequent, or start late.
+    starts = (
+        {"ftrl_beta": 0.01, "learning_rate": 0.05},
+        {"init_scale": 0.01, "learning_rate": 0.03},
+        {"init_scale": 0.01},
+    )
+    ours = product(l2_factors=strengths, learning_rate=(0.03, 0.1, 0.2))
+    ours_ffm = [
+        {**row, **start}
+        for row in product(solver=["ftrl"], l2_factors=strengths)
         for start in starts
     ]
+    modern = product(l2_factors=(1e-5, 1e-3, 1e-2), learning_rate=(0.02, 0.05, 0.1))
+    libffm = product(**{"lambda": (2e-5, 1e-3, 1e-2), "eta": (0.05, 0.1, 0.2)})
     groups = [
-        {"FM": Ours("FM", 8, fm), **{f"modern-fm {n}": Modern(n, 8) for n in ("FM", "FwFM")}},
         {
-            "FFM": Ours("FFM", 4, ffm),
-            "modern-fm FFM": Modern("FFM", 4),
-            "LIBFFM": LibFFM(4),
+            "FM": Ours("FM", 8, ours),
+            "modern-fm FM": Modern("FM", 8, modern),
+            "modern-fm FwFM": Modern("FwFM", 8, modern),
+        },
+        {
+            "FFM": Ours("FFM", 4, ours_ffm),
+            "modern-fm FFM": Modern("FFM", 4, modern),
+            "LIBFFM": LibFFM("FFM", 4, libffm),
         },
     ]
     line = f"{'':<24}"
