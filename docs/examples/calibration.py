@@ -2,9 +2,10 @@
 Calibration: rare clicks, class weights and sampled negatives
 =============================================================
 
-The predicted probabilities of rare clicks sum up to the clicks, with default settings. A model
-that was trained with class weights, or on a sample of the negatives, predicts too much; adding
-the logarithm of the rate to its log-odds corrects it (He et al. 2014). ``--plot FILE`` draws
+The predicted probabilities of rare clicks sum up to the clicks, up to 2% and chance, with default
+settings. A model that was trained with less weight for the negatives, or on a sample of them,
+predicts too much; adding the logarithm of the rate, the negatives' weight or the share of them
+that was kept, to its log-odds corrects it (He et al. 2014). ``--plot FILE`` draws
 reliability diagrams (with matplotlib).
 """
 
@@ -75,7 +76,7 @@ def main():
     print(
         f"{y.sum()} clicks in {len(y)} test rows; standard deviation {y.std() * len(y) ** 0.5:.0f}"
     )
-    print(f"{'':<20}{'sum of predictions':>20}{'log loss':>10}{'corrected':>12}{'log loss':>10}")
+    print(f"{'':<20}{'sum of predictions':>20}{'log loss':>10}{'corrected:':>12}{'log loss':>10}")
     for name, (model, shift) in models(clicks, train).items():
         score = model.decision_function(clicks.X[test])
         probabilities[name] = pair = expit(score), expit(score + shift)

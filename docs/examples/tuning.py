@@ -4,7 +4,8 @@ Tuning: what to search, and what it brings
 
 The parameters that matter for each model, as distributions for scikit-learn's searches, and
 what a random search over them brings on generated clicks. The later a parameter stands, the less
-it matters.
+it matters. With few settings or few rows a search may find nothing better than the defaults,
+which are not among what it tries.
 """
 
 import argparse
