@@ -76,7 +76,7 @@ def test_slices_equal_one_call(cls, solver):
 @every_estimator
 @every_solver
 def test_one_call_equals_one_unshuffled_pass(cls, solver):
-    clicks = small_clicks(512)
+    clicks = small_clicks(512)  # enough rows for the penalty on factors that a stream has
     y = targets(cls(), clicks)
     params = params_for(cls, clicks, solver=solver, batch_size=512)
     online = cls(**params).partial_fit(clicks.X, y, **first_call(cls))

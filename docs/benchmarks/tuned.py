@@ -24,7 +24,7 @@ import time
 import warnings
 from dataclasses import replace
 
-from defaults import datasets, refit, splits
+from defaults import datasets, difference, refit, splits
 from speed import PyLibFFM, in_own_environment
 
 PATIENCE = 3
@@ -53,7 +53,7 @@ class Contestant:
         done = [self.predict(replace(data, y=y), train, test, params, final=final) for y in targets]
         spent, y = time.process_time() - start, data.y[test]
         if not np.isfinite(done).all():
-            return np.inf, spent
+            return np.nan, spent
         if data.regression:
             return root_mean_squared_error(y, done[0]), spent
         proba = np.stack([1 - done[0], done[0]] if len(classes) == 2 else done, axis=1)
@@ -120,7 +120,7 @@ class LibFFM(Contestant):
         from sklearn.model_selection import train_test_split
 
         if data.regression or len(np.unique(data.y)) > 2:
-            return np.inf, np.nan
+            return np.nan, np.nan
         X, y, fields = csr_matrix(data.X), data.y, fields_of(data, train)
         part, valid = train_test_split(train, test_size=0.1, stratify=y[train], random_state=0)
         ffm = PyLibFFM(self.k, **params)
@@ -152,7 +152,10 @@ def run(contestant, data, train, test, params, final=False):
 
 
 def compare(title, data, groups):
-    """Print a line for a set: for each of our models its loss, and the peers' beside it."""
+    """Print a line for a set: for each of our models its loss, and the peers' beside it.
+
+    A loss is NaN where a model does not apply, or where its predictions are not finite.
+    """
     import numpy as np
     from joblib import Parallel, delayed
 
@@ -163,10 +166,8 @@ def compare(title, data, groups):
     parallel = Parallel(n_jobs=2)
     first = parallel(delayed(run)(c, data, *fold, p) for c, fold, p in jobs)
     first = np.reshape(first, (len(contestants), -1, half, 2))
-    chosen = [
-        c.grid[int(np.argmin(means))]
-        for c, means in zip(contestants, first[..., 0].mean(axis=2), strict=True)
-    ]
+    means = np.nan_to_num(first[..., 0].mean(axis=2), nan=np.inf)
+    chosen = [c.grid[best] for c, best in zip(contestants, means.argmin(axis=1), strict=True)]
     jobs = [(c, fold, p) for c, p in zip(contestants, chosen, strict=True) for fold in folds]
     done = parallel(delayed(run)(c, data, *fold, p, final=True) for c, fold, p in jobs)
     done = np.reshape(done, (len(contestants), len(folds), 2))
@@ -176,10 +177,9 @@ def compare(title, data, groups):
         at += len(group)
         line += f"{ours[:, 0].mean():>10.4f}{np.median(ours[:, 1]):>6.1f}s"
         for theirs in others:
-            gap = ours[:, 0] - np.where(np.isinf(theirs[:, 0]), np.nan, theirs[:, 0])
-            error = gap.std(ddof=1) / np.sqrt(len(gap))
-            star = "*" if gap.mean() > 2 * error else " "
-            text = f"{gap.mean():+.4f} ±{error:.4f}{star}{np.median(theirs[:, 1]):>6.1f}s"
+            gap, error = difference(ours[:, 0], theirs[:, 0])
+            star = "*" if gap > 2 * error else " "
+            text = f"{gap:+.4f} ±{error:.4f}{star}{np.median(theirs[:, 1]):>6.1f}s"
             line += f"{'–' if np.isnan(error) else text:>26}"
     print(line, flush=True)
     return chosen
