@@ -3,6 +3,7 @@
 import copy
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from sklearn.base import (
     ClassifierMixin,
     RegressorMixin,
     _fit_context,
-    is_classifier,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -38,6 +38,7 @@ from ._callbacks import CallbackSupportMixin, FitWatch
 from ._engine import load
 from ._fields import warn_user
 from ._losses import LogLoss, SquaredLoss
+from ._solvers import Undo
 from ._threads import n_threads, one_blas_thread
 from ._training import (
     Model,
@@ -145,7 +146,8 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         -----
         ConvergenceWarning
             If the fit diverged or was interrupted (the best weights seen are kept), if
-            `max_iter` passes were not enough, or if the model came out constant.
+            `max_iter` passes were not enough, or if the model came out constant or worse
+            than the average of the targets on the rows that it watches.
 
         Notes
         -----
@@ -153,58 +155,81 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         `max_iter` more passes: parameters, solver states, seed, fields and the classes or
         the scale of y stay, new columns join.
         """
-        with self._unchanged_if_it_fails(), one_blas_thread:
-            resume = self.warm_start and self.__sklearn_is_fitted__()
-            if resume:
-                self._resume_y()
-            data = self._check_rows(X, y, sample_weight, None if resume else self._learn_y)
-            valid = self._check_validation(X_val, y_val, sample_weight_val)
-            data = self._set_up(data, resume)
-            split = valid is None and self._can_split(data)
-            learned = data.used
-            if split:
-                data, valid = self._split(data)
-            batch_size = self._batch_size(len(data.used))
-            total = float(data.weight[learned].sum())
-            self._grow(data, learned, data.used, resume, batch_size, total)
-            schedule = Schedule(
-                self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, self._seed
-            )
-
-            def train_output(model, sample, output):
-                if watch.interrupted.is_set():
-                    model.history.outcome = "interrupted"
-                    return
-                passes = watch.output(output)
-                watched = valid and self._sample(valid, output)
-                train(model, self._loss, sample, watched, schedule, passes, learn_valid=split)
-                passes.finish()
-                if model.history.outcome == "interrupted":
-                    watch.interrupted.set()
-
-            with FitWatch(self, self._n_outputs, data.X, y, sample_weight) as watch:
-                self._for_each_output(train_output, data, watch.interrupted.set)
+        with self._learner() as learner, one_blas_thread:
+            data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
         self._warn_of_outcome(data)
         return self
 
+    def _fit(self, estimator, X, y, sample_weight, X_val, y_val, sample_weight_val):
+        """Fit this copy of the estimator; return the data."""
+        resume = self.warm_start and self.__sklearn_is_fitted__()
+        if resume:
+            self._resume_y()
+        data = self._check_rows(X, y, sample_weight, None if resume else self._learn_y)
+        valid = self._check_validation(X_val, y_val, sample_weight_val)
+        data = self._set_up(data, resume)
+        learned = data.used
+        split = valid is None and self._can_split(data)
+        if split:
+            data, valid = self._split(data)
+        batch_size = self._batch_size(len(data.used))
+        total = float(data.weight[learned].sum())
+        self._grow(data, [learned], data.used, resume, batch_size, total)
+        schedule = Schedule(
+            self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, self._seed
+        )
+        batcher = self._batcher(data)
+        # The rows held out are of the same matrix.
+        of_valid = batcher if split or valid is None else self._batcher(valid)
+
+        def train_output(model, output):
+            if watch.interrupted.is_set():
+                model.history.outcome = "interrupted"
+                return
+            passes = watch.output(output)
+            sample = self._sample(batcher, data, output)
+            watched = valid and self._sample(of_valid, valid, output)
+            train(model, self._loss, sample, watched, schedule, passes, learn_valid=split)
+            passes.finish()
+            if model.history.outcome == "interrupted":
+                watch.interrupted.set()
+
+        with FitWatch(estimator, self, data.X, y, sample_weight) as watch:
+            self._for_each_output(train_output, watch.interrupted.set)
+        return data
+
     def _partial_fit(self, X, y, sample_weight, learn):
         self._validate_params()  # scikit-learn does so in the first call only
-        with self._unchanged_if_it_fails(), one_blas_thread:
-            resume = self.__sklearn_is_fitted__()
-            if resume:
-                self._resume_y()
-            data = self._check_rows(X, y, sample_weight, None if resume else learn)
-            data = self._set_up(data, resume)
-            first = data.used[: self._online_batch_size]
-            self._grow(data, data.used, first, resume, self._online_batch_size)
-
-            def train_output(model, sample, output):
-                train_online(model, self._loss, sample, self._online_batch_size)
-
-            self._for_each_output(train_output, data)
+        with self._learner() as learner, one_blas_thread:
+            data = learner._fit_online(X, y, sample_weight, learn)
         if any(model.history.outcome == "diverged" for model in self._models):
             self._warn_of_outcome(data)
         return self
+
+    def _fit_online(self, X, y, sample_weight, learn):
+        """Train this copy of the estimator on some more rows; return the data."""
+        resume = self.__sklearn_is_fitted__()
+        if resume:
+            self._resume_y()
+        data = self._check_rows(X, y, sample_weight, None if resume else partial(learn, self))
+        data = self._set_up(data, resume)
+        size = self._online_batch_size
+        starts = range(0, len(data.used), size)
+        batches = [data.used[start : start + size] for start in starts]
+        self._grow(data, batches, batches[0], resume, size)
+        batcher, undo = self._batcher(data), [Undo() for _ in self._models]
+
+        def train_output(model, output):
+            sample = self._sample(batcher, data, output)
+            train_online(model, self._loss, sample, size, undo[output])
+
+        try:
+            self._for_each_output(train_output)
+        except BaseException:
+            for steps in undo:
+                steps.take_back()
+            raise
+        return data
 
     # -- input ----------------------------------------------------------------------
 
@@ -264,17 +289,16 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
-            return len(data.used) >= _AUTO_ROWS and self._can_stratify(data)
+            return len(data.used) >= _AUTO_ROWS
         return self.early_stopping
 
     def _split(self, data):
         """Hold out rows to watch the loss on: at random, or without shuffling the last."""
-        stratify = data.y[data.used] if self.shuffle and is_classifier(self) else None
         used, held_out = train_test_split(
             data.used,
             test_size=self.validation_fraction,
             shuffle=self.shuffle,
-            stratify=stratify,
+            stratify=self._strata(data) if self.shuffle else None,
             random_state=self._seed,
         )
         return data._replace(used=used), data._replace(used=held_out)
@@ -289,38 +313,35 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         self._crosses = self._make_crosses()
         return data._replace(X=without_stored_zeros(data.X))
 
-    def _grow(self, data, rows, first, resume, batch_size, total=np.inf):
-        """Make the models, or take over changed settings, and add the columns of `rows`.
+    def _grow(self, data, batches, first, resume, batch_size, total=np.inf):
+        """Make the models, or fork those there are, and add the columns of `batches`.
 
-        The intercepts of new models fit the rows `first`. `total` is the weight of all rows,
-        infinite in a stream.
+        A column joins with its first batch, whose values settle its units. The intercepts of
+        new models fit the rows `first`. `total` is the weight of all rows, infinite in a
+        stream.
         """
         heads = [self._make_head((self._seed, output)) for output in range(self._n_outputs)]
         columns = self._columns if resume else Columns(data.X.shape[1], self._fields)
-        new = columns.new_in(data.X, rows)
-        n_columns = len(columns)
+        new, units = columns.joining(data.X, batches, data.weight)
         per_column, others = (size * self._n_outputs for size in self._sizes())
-        pooled = min(batch_size, len(rows)) * heads[0].per_row
-        check_memory(n_columns + len(new), per_column, others, pooled)
-        solvers, models = self._make_solvers(total), self._models if resume else []
+        n_rows = sum(map(len, batches))
+        pooled = min(batch_size, n_rows) * heads[0].per_row
+        in_stream = total == np.inf
+        # The model, the best pass, and the model from before while it may come back.
+        copies = 2 if in_stream or not resume else 3
+        check_memory(len(columns) + len(new), per_column, others, pooled, copies)
+        solvers, models = self._make_solvers(total), []
         for output, head in enumerate(heads):
             if resume:
-                models[output].check_continues(head, solvers)
+                self._models[output].check_continues(head, solvers)
+                models.append(self._models[output].fork(copied=not in_stream))
+                models[output].continue_with(head, solvers)
             else:
                 target = self._target(data.y[first], output)
                 start = self._loss.start(target, data.weight[first])
                 models.append(Model(head, solvers, start))
-        # From here on nothing refuses; if memory or patience ends, the columns go again.
-        try:
-            for model, head in zip(models, heads, strict=True):
-                model.continue_with(head, solvers)
-                model.add_columns(new)
-            columns.add(new)
-        except BaseException:
-            for model in models:
-                model.keep_columns(n_columns)
-            raise
-        self._columns, self._models = columns, models
+            models[output].add_columns(new)
+        self._columns, self._models = columns.extended(new, units), models
 
     def _batch_size(self, n_rows):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
@@ -333,24 +354,21 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     def _online_batch_size(self):
         return 256 if self.batch_size == "auto" else self.batch_size
 
-    def _for_each_output(self, do, data, on_interrupt=None):
-        """Call ``do(model, sample, output)`` for each output, on `n_jobs` threads.
+    def _for_each_output(self, do, on_interrupt=None):
+        """Call ``do(model, output)`` for each output, on `n_jobs` threads.
 
         A single output has them all to itself.
         """
-        tasks = [
-            (model, self._sample(data, output), output) for output, model in enumerate(self._models)
-        ]
         n_jobs = n_threads(self.n_jobs)
-        n_workers = min(n_jobs, len(tasks))
+        n_workers = min(n_jobs, len(self._models))
         if n_workers == 1:
             with load(self.engine).threads(n_jobs):
-                for task in tasks:
-                    do(*task)
+                for output, model in enumerate(self._models):
+                    do(model, output)
             return
         # An executor, unlike joblib.Parallel, waits for its threads after Ctrl-C.
         with ThreadPoolExecutor(n_workers) as pool:
-            futures = [pool.submit(do, *task) for task in tasks]
+            futures = [pool.submit(do, model, output) for output, model in enumerate(self._models)]
             try:
                 wait(futures)
             except KeyboardInterrupt:
@@ -360,9 +378,12 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
             for future in futures:
                 future.result()
 
-    def _sample(self, data, output):
-        batcher = Batcher(data.X, self._columns, self._crosses, load(self.engine))
-        return Sample(batcher, data.used, self._target(data.y, output), data.weight)
+    def _batcher(self, data):
+        return Batcher(data.X, self._columns, self._crosses, load(self.engine))
+
+    def _sample(self, batcher, data, output):
+        """The rows and targets of an output, which may be fitted beside others."""
+        return Sample(batcher.sibling(), data.used, self._target(data.y, output), data.weight)
 
     def _warn_of_outcome(self, data):
         histories = [model.history for model in self._models]
@@ -370,15 +391,9 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         if "diverged" in outcomes:
             message = (
                 "The fit diverged; the best weights seen are kept (in partial_fit, those "
-                "before the step that failed). Lower learning_rate or the sample weights"
+                "before the step that failed). Lower learning_rate or the sample weights, or "
+                f"clip outliers.{self._largest_value(data)}"
             )
-            if data.X.nnz:
-                largest = np.abs(data.X.data).argmax()
-                message += (
-                    f", or scale the largest column, {self._column_name(data.X.indices[largest])}, "
-                    f"with values up to {abs(data.X.data[largest]):.3g}"
-                )
-            message += "."
         elif outcomes & {"stopped", "interrupted"}:
             message = (
                 f"Training was stopped after {self.n_iter_} passes; the best weights so far "
@@ -391,7 +406,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
                 "removed every parameter. Check that X is informative, lower the penalties "
                 "or change learning_rate."
             )
-        elif "max_iter" in outcomes and self.tol is not None:
+        elif any(history.is_worse for history in histories):
+            message = (
+                "The model predicts worse than the average of the targets would. Lower "
+                "learning_rate, raise the penalties or clip outliers."
+                f"{self._largest_value(data)}"
+            )
+        elif "improving" in outcomes:
             message = (
                 f"Stopped after max_iter={self.max_iter} passes, while the loss was still "
                 "improving. Increase max_iter, or pass tol=None to always make max_iter passes."
@@ -399,6 +420,16 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         else:
             return
         warn_user(message, ConvergenceWarning)
+
+    def _largest_value(self, data):
+        """A sentence that names the largest value, relative to the others in its column."""
+        column, value, units = self._batcher(data).largest(data.used)
+        if units == 0:
+            return ""
+        return (
+            f" The largest column is {self._column_name(column)}: its value {value:.3g} is "
+            f"{units:.3g} times what is usual in it."
+        )
 
     def _is_constant(self, data):
         """Whether an output is as good as the same for all rows (of up to 1000)."""
@@ -426,19 +457,26 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     def __dir__(self):
         return [name for name in super().__dir__() if name not in self._hidden]
 
-    @contextmanager
-    def _unchanged_if_it_fails(self):
-        """Give back the attributes from before if the body raises.
+    def _snapshot(self):
+        """A copy that shares what was learned, and keeps it if this one learns anew."""
+        other = object.__new__(type(self))
+        other.__dict__ = self.__dict__.copy()
+        return other
 
-        Input is refused before any training, and a first fit trains models of its own.
-        Where training goes on, the steps made before something else raises remain.
+    @contextmanager
+    def _learner(self):
+        """A copy to learn with. What it has learned in the end becomes ours in one assignment.
+
+        Another thread, and whoever catches an exception, sees the old model or the new one.
         """
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
+        learner = self._snapshot()
+        before = learner.__dict__.copy()
+        yield learner
+        after = learner.__dict__
+        gone = before.keys() - after.keys()
+        kept = {name: value for name, value in self.__dict__.items() if name not in gone}
+        learned = {n: value for n, value in after.items() if before.get(n, before) is not value}
+        self.__dict__ = kept | learned
 
     def _make_crosses(self):
         """Which fields the model crosses, None if it does not."""
@@ -491,13 +529,26 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     @property
     def coef_(self):
         """Linear weights, of shape (n_outputs, n_features); built on request."""
-        linear = [self._columns.spread(model.blocks[1].value[:, 0]) for model in self._models]
-        return np.stack(linear) * self._scale
+        return self._spread("coef") * self._scale
 
     @property
     def intercept_(self):
         """Intercepts, of shape (n_outputs,)."""
-        return np.array([model.bias for model in self._models]) * self._scale + self._mean
+        constants = np.array([seen["constant"] for seen in self._seen()])
+        bias = np.array([model.bias for model in self._models]) + constants
+        return bias * self._scale + self._mean
+
+    def _seen(self):
+        """Parameters as users see them, for each output a dict."""
+        columns = self._columns
+        # Another thread may have given rows to columns that have not joined yet.
+        return [
+            model.head.attributes(columns, *model.values(len(columns))) for model in self._models
+        ]
+
+    def _spread(self, name):
+        """Parameters of all columns, for each output."""
+        return np.stack([self._columns.spread(seen[name]) for seen in self._seen()])
 
     def _per_output(self, get):
         values = [get(model) for model in self._models]
@@ -585,7 +636,7 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
                 f"{self.classes_.tolist()}."
             )
         return self._partial_fit(
-            X, y, sample_weight, lambda y, weight, used: self._set_classes(np.unique(classes))
+            X, y, sample_weight, lambda learner, *_: learner._set_classes(np.unique(classes))
         )
 
     def _set_classes(self, classes):
@@ -613,11 +664,18 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
     def _target(self, codes, output):
         return (codes == (1 if self._n_outputs == 1 else output)).astype(np.float64)
 
-    def _can_stratify(self, data):
-        counts = np.unique(data.y[data.used], return_counts=True)[1]
+    def _strata(self, data):
+        """Of the rows used, what a split keeps the shares of: classes; rare ones as one."""
+        codes, counts = np.unique(data.y[data.used], return_inverse=True, return_counts=True)[1:]
         n_held_out = int(np.ceil(self.validation_fraction * len(data.used)))
         room = min(n_held_out, len(data.used) - n_held_out)
-        return not self.shuffle or (counts.min() > 1 and room >= len(counts))
+        n_strata = min(room, np.count_nonzero(counts > 1))
+        if n_strata == len(counts):
+            return codes
+        rank = np.empty(len(counts), np.intp)
+        rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+        # The rarest join the rarest of the others.
+        return np.minimum(rank, max(n_strata - 1, 0))[codes]
 
     def decision_function(self, X):
         """Compute raw scores.
@@ -633,8 +691,8 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
             Log-odds of the second class if there are two; else one-vs-rest log-odds of
             each class.
         """
-        raw = self._predict_raw(X)
-        return raw[:, 0] if self._n_outputs == 1 else raw
+        raw = self._snapshot()._predict_raw(X)
+        return raw[:, 0] if raw.shape[1] == 1 else raw
 
     def predict_log_proba(self, X):
         """Compute the logarithm of class probabilities.
@@ -649,8 +707,8 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         log_proba : ndarray of shape (n_samples, n_classes)
             Log-probabilities, columns in the order of `classes_`.
         """
-        raw = self._predict_raw(X)
-        if self._n_outputs == 1:
+        raw = self._snapshot()._predict_raw(X)
+        if raw.shape[1] == 1:
             return -np.logaddexp(0, np.hstack([raw, -raw]))
         log_sigmoid = -np.logaddexp(0, -raw)
         return log_softmax(log_sigmoid, axis=1)
@@ -684,8 +742,9 @@ class FactorizationClassifier(ClassifierMixin, FactorizationBase):
         labels : ndarray of shape (n_samples,)
             The most probable class of each row.
         """
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+        model = self._snapshot()
+        scores = model.decision_function(X)
+        return model.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
 
 
 class FactorizationRegressor(RegressorMixin, FactorizationBase):
@@ -732,7 +791,7 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
         ValueError
             As `fit` does.
         """
-        return self._partial_fit(X, y, sample_weight, self._learn_y_online)
+        return self._partial_fit(X, y, sample_weight, type(self)._learn_y_online)
 
     def _learn_y_online(self, y, weight, used):
         self._learn_y(y, weight, used[: self._online_batch_size])
@@ -744,8 +803,8 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
     def _target(self, y, output):
         return y
 
-    def _can_stratify(self, data):
-        return True
+    def _strata(self, data):
+        return None
 
     def _resume_y(self):
         self._scale = self._scale or abs(self._mean) or 1.0
@@ -763,4 +822,5 @@ class FactorizationRegressor(RegressorMixin, FactorizationBase):
         y : ndarray of shape (n_samples,)
             Predictions, in the units of y.
         """
-        return self._predict_raw(X)[:, 0] * self._scale + self._mean
+        model = self._snapshot()
+        return model._predict_raw(X)[:, 0] * model._scale + model._mean

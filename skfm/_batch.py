@@ -3,6 +3,7 @@
 import copy
 import math
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -12,6 +13,12 @@ _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
 
 MAX_VALUE = float(np.finfo(np.float32).max)
+
+# Rows from which the mean of a column can be told.
+_FEW_ROWS = 16
+
+# A column that differs by less than so many roundings of its largest value is constant.
+_PRECISION = 16
 
 
 def as_csr(X):
@@ -89,8 +96,19 @@ def entries_per_row(X):
     return np.diff(X.indptr)
 
 
+def row_of_entries(X):
+    return np.repeat(np.arange(X.shape[0]), entries_per_row(X))
+
+
 def column_name(column, names=None):
     return f"column {column}" + (f" ({names[column]!r})" if names is not None else "")
+
+
+class Units(NamedTuple):
+    """What one unit of each column is in training: its values count as (x − shift) / scale."""
+
+    shift: np.ndarray
+    scale: np.ndarray
 
 
 class Columns:
@@ -98,15 +116,23 @@ class Columns:
 
     Tables have rows only for columns that occur, so that a matrix of 2²⁴ hashed columns
     costs four bytes per column and parameters only for what it contains. `field` is the
-    field of each of them.
+    field of each of them, `units` what their values are counted in.
+
+    Columns join by `extended`, which gives a new object: whoever holds the old one, another
+    thread that predicts or a fit that fails, goes on with the columns that there were. Slots
+    from ``len(self)`` on are not of these, whatever `slot_of` says.
     """
 
     def __init__(self, n_features, fields):
         if n_features >= 2**31:
             raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
-        self.fields, self.field = fields, np.empty(0, np.int32)
-        self.seen = np.empty(0, np.intp)
-        self.slot_of = np.full(n_features, -1, np.int32)
+        self.fields, self.slot_of = fields, np.full(n_features, -1, np.int32)
+        self._know(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
+
+    def _know(self, seen, units):
+        self.seen, self.units, self.field = seen, units, self.fields.of(seen)
+        self.shifted = seen[units.shift != 0]
+        self.plain = not len(self.shifted) and bool((units.scale == 1).all())
 
     def __len__(self):
         return len(self.seen)
@@ -114,18 +140,35 @@ class Columns:
     def new_in(self, X, rows):
         """Return the columns that occur in `rows` of X and have no slot yet."""
         fresh = np.zeros(len(self.slot_of), bool)
-        for chunk in np.array_split(rows, 1 + len(rows) // _CHUNK_ROWS):
-            fresh[X.indices.take(positions(X.indptr, chunk)[0])] = True
-        fresh &= self.slot_of < 0
+        for chunk in _chunks(rows):
+            fresh[columns_of(X, chunk)] = True
+        fresh &= (self.slot_of < 0) | (self.slot_of >= len(self))
         return np.flatnonzero(fresh)
 
-    def add(self, columns):
-        """Give slots to new columns."""
-        first = len(self)
-        # In this order, as another thread may be predicting: `seen` tells it what there is.
-        self.field = np.concatenate([self.field, self.fields.of(columns)])
-        self.seen = np.concatenate([self.seen, columns])
-        self.slot_of[columns] = np.arange(first, first + len(columns))
+    def joining(self, X, batches, weight):
+        """The new columns of some batches of rows, and their units, by the batch they come in."""
+        new = self.new_in(X, np.concatenate(batches))
+        units = Units(np.zeros(len(new)), np.ones(len(new)))
+        if len(new) and not (X.data == 1).all():
+            left = np.ones(len(new), bool)
+            for number, rows in enumerate(batches):
+                here = left if len(batches) == 1 else left & np.isin(new, columns_of(X, rows))
+                may_shift = number == 0 and not len(self)
+                found = units_of(X, rows, weight, new[here], may_shift)
+                units.shift[here], units.scale[here] = found
+                left &= ~here
+        return new, units
+
+    def extended(self, columns, units):
+        """The same with slots for new columns."""
+        longer = object.__new__(Columns)
+        longer.fields, longer.slot_of = self.fields, self.slot_of
+        # Slots given to columns that did not come to stay would soon be those of others.
+        longer.slot_of[longer.slot_of >= len(self)] = -1
+        units = Units(*map(np.concatenate, zip(self.units, units, strict=True)))
+        longer._know(np.concatenate([self.seen, columns]), units)
+        longer.slot_of[columns] = np.arange(len(self), len(longer))
+        return longer
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""
@@ -138,12 +181,118 @@ class Columns:
         full[self.seen] = table
         return full
 
+    def counted(self, values, slots):
+        """Values of the matrix in the units of their columns, as far as float32 can hold them."""
+        if self.plain:
+            return values
+        shift, scale = self.units
+        in_units = (values - shift.take(slots)) / scale.take(slots)
+        return np.clip(in_units, -MAX_VALUE, MAX_VALUE)
+
+    def per_value(self, table):
+        """Parameters of the columns for values of the matrix instead of those in units."""
+        return table if self.plain else table / self.units.scale[:, None]
+
+    def filled(self, X):
+        """X with an entry in every row of the columns that are shifted, where 0 is not 0."""
+        dense = self.shifted
+        if not len(dense):
+            return X
+        number = np.full(X.shape[1], -1, np.int32)
+        number[dense] = np.arange(len(dense))
+        row, local = row_of_entries(X), number.take(X.indices)
+        absent = np.ones((X.shape[0], len(dense)), bool)
+        absent[row[local >= 0], local[local >= 0]] = False
+        if not absent.any():
+            return X
+        more, which = np.nonzero(absent)
+        row, column = np.concatenate([row, more]), np.concatenate([X.indices, dense[which]])
+        data = np.concatenate([X.data, np.zeros(len(more), X.dtype)])
+        return csr_array((data, (row, column)), shape=X.shape)
+
     def __getstate__(self):
-        return {"n_features": len(self.slot_of), "fields": self.fields, "seen": self.seen}
+        units = {} if self.plain else self.units._asdict()
+        return {
+            "n_features": len(self.slot_of), "fields": self.fields, "seen": self.seen, **units
+        }  # fmt: skip
 
     def __setstate__(self, state):
         self.__init__(state["n_features"], state["fields"])
-        self.add(state["seen"])
+        seen = state["seen"]
+        units = Units(
+            state.get("shift", np.zeros(len(seen))), state.get("scale", np.ones(len(seen)))
+        )
+        self.__dict__ = self.extended(seen, units).__dict__
+
+
+def units_of(X, rows, weight, columns, may_shift):
+    """The units in which the values of `columns` count, from some rows of X.
+
+    The unit of a column is the root mean square of its entries: 1 where these are ones.
+    Numbers far from zero, such as years, would hardly differ in it. A column is therefore
+    standardized if most rows have an entry in it and its mean over all of them is more than
+    half of its standard deviation. Means are weighted.
+
+    Parameters
+    ----------
+    X : csr_array
+    rows : ndarray
+        The rows to look at.
+    weight : ndarray of shape (n_samples,)
+    columns : ndarray
+    may_shift : bool
+        Whether the rows are all that the model has seen so far.
+    """
+    shift, scale = np.zeros(len(columns)), np.ones(len(columns))
+    of_column = np.full(X.shape[1], -1, np.int32)
+    of_column[columns] = np.arange(len(columns))
+    others = np.setdiff1d(of_column[X.indices[X.data != 1]], [-1])  # not only ones
+    if not len(others):
+        return Units(shift, scale)
+    of_column[:] = -1
+    of_column[columns[others]] = np.arange(len(others))
+    shift[others], scale[others] = _units(X, rows, weight, of_column, len(others), may_shift)
+    return Units(shift, scale)
+
+
+def _units(X, rows, weight, of_column, width, may_shift):
+    """Shift and scale of the columns that `of_column` numbers from 0 to `width`."""
+    least, most = np.full(width, np.inf), np.full(width, -np.inf)
+
+    def entries():
+        """Column, value and weight of the entries, chunk by chunk."""
+        for chunk in _chunks(rows):
+            where, length = positions(X.indptr, chunk)
+            column = of_column.take(X.indices.take(where))
+            known = column >= 0
+            value = X.data.take(where[known]).astype(np.float64)
+            yield column[known], value, np.repeat(weight[chunk], length)[known]
+
+    def mean(function):
+        total, count = np.zeros(width), np.zeros(width)
+        for column, value, its_weight in entries():
+            total += np.bincount(column, its_weight * function(column, value), width)
+            count += np.bincount(column, its_weight, width)
+        return total / np.where(count > 0, count, 1), count
+
+    for column, value, _ in entries():
+        np.minimum.at(least, column, value)
+        np.maximum.at(most, column, value)
+    largest = np.maximum(np.abs(least), np.abs(most))
+    differs = least < most
+    square, count = mean(lambda column, value: (value / largest[column]) ** 2)
+    shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
+    share = count / weight[rows].sum()
+    if may_shift and len(rows) >= _FEW_ROWS and (differs & (share > 0.5)).any():
+        average = share * mean(lambda column, value: value / largest[column])[0]
+        deviation, _ = mean(lambda column, value: (value / largest[column] - average[column]) ** 2)
+        # The rows without an entry have a zero.
+        deviation = np.sqrt(share * deviation + (1 - share) * average**2)
+        rounding = np.finfo(X.dtype if X.dtype.kind == "f" else float).eps
+        far = (share > 0.5) & (np.abs(average) > 0.5 * deviation)
+        far &= differs & (deviation > _PRECISION * rounding)
+        shift[far], scale[far] = (largest * average)[far], (largest * deviation)[far]
+    return shift, scale
 
 
 class Batch:
@@ -252,16 +401,37 @@ class Batch:
 
 
 class Batcher:
-    """Cuts batches out of a CSR matrix, ignoring columns that have no slot."""
+    """Cuts batches out of a CSR matrix, ignoring columns that have no slot.
+
+    Values are counted in the units of their columns.
+    """
 
     def __init__(self, X, columns, crosses, engine, dtype=np.float32, trains=True):
+        if X.shape[1] != len(columns.slot_of):
+            raise ValueError(f"X has {X.shape[1]} columns, but {len(columns.slot_of)} are known.")
+        X = columns.filled(X)
         self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
         self.engine, self.dtype, self.trains = engine, dtype, trains
-        self.n_slots = len(columns)  # another thread may add more
-        self.binary = bool((X.data == 1).all())
+        self.n_slots = len(columns)
+        self.binary = columns.plain and bool((X.data == 1).all())
         length = entries_per_row(X)
         self.length = length[0] if len(length) and (length == length[0]).all() else None
         self._renew()
+
+    def largest(self, rows):
+        """The largest value in units of its column, of all in some rows.
+
+        Column, value, and the value in units, which is 0 if there are no entries.
+        """
+        where = positions(self.X.indptr, rows)[0]
+        slots, values = self.columns.slots(self.X.indices.take(where)), self.X.data.take(where)
+        known = (slots >= 0) & (slots < self.n_slots)
+        if not known.any():
+            return 0, 0.0, 0.0
+        slots, values = slots[known], values[known]
+        in_units = np.abs(self.columns.counted(values, slots))
+        at = in_units.argmax()
+        return self.columns.seen[slots[at]], values[at], in_units[at]
 
     def sibling(self):
         """The same for another thread."""
@@ -289,6 +459,15 @@ class Batcher:
         if batch.touched is not None:
             touched, local = self.engine.distinct(buckets, self.stamp)
         return Batch(self, touched, indptr, local, values, 1)
+
+
+def columns_of(X, rows):
+    """The columns of all entries in some rows."""
+    return X.indices.take(positions(X.indptr, rows)[0])
+
+
+def _chunks(rows):
+    return np.array_split(rows, 1 + len(rows) // _CHUNK_ROWS)
 
 
 def positions(indptr, rows):

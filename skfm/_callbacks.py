@@ -28,14 +28,17 @@ class _Silence:
 
 
 class FitWatch:
-    """The tasks of one fit: the fit itself, its outputs if several, and their passes."""
+    """The tasks of one fit: the fit itself, its outputs if several, and their passes.
 
-    def __init__(self, estimator, n_outputs, X, y, sample_weight):
-        self.estimator, self.n_outputs = estimator, n_outputs
+    `learner` is the copy of the estimator that is being fitted.
+    """
+
+    def __init__(self, estimator, learner, X, y, sample_weight):
+        self.learner, self.n_outputs = learner, len(learner._models)
         self.interrupted = threading.Event()
-        several = n_outputs > 1
+        several = self.n_outputs > 1
         self.root = estimator._init_callback_context(
-            max_subtasks=n_outputs if several else estimator.max_iter,
+            max_subtasks=self.n_outputs if several else estimator.max_iter,
             sequential_subtasks=not several,
         )
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -52,15 +55,18 @@ class FitWatch:
     @property
     def so_far(self):
         """The model as it is, for callbacks that ask for it."""
-        models = self.estimator._models
-        return {"reconstruction_attributes": lambda: {"_models": copy.deepcopy(models)}}
+
+        def attributes():
+            return vars(self.learner) | {"_models": copy.deepcopy(self.learner._models)}
+
+        return {"reconstruction_attributes": attributes}
 
     def output(self, number):
         """What the training loop of one output talks to."""
         if self.n_outputs == 1:
             return PassWatch(self, self.root, "")
         context = self.root.subcontext(
-            task_name="output", task_id=number, max_subtasks=self.estimator.max_iter
+            task_name="output", task_id=number, max_subtasks=self.learner.max_iter
         )
         context.call_on_fit_task_begin(**self.about, **self.so_far)
         return PassWatch(self, context, f", output {number}", close=True)
@@ -80,10 +86,10 @@ class PassWatch:
 
     def end(self, history):
         """Tell of a finished pass; return whether a callback wants to stop here."""
-        estimator = self.fit.estimator
-        if estimator.verbose:
-            line = f"[{type(estimator).__name__}] pass {history.n_passes}{self.label}: "
-            losses = estimator._in_units([history.loss_curve[-1], *history.validation_scores[-1:]])
+        learner = self.fit.learner
+        if learner.verbose:
+            line = f"[{type(learner).__name__}] pass {history.n_passes}{self.label}: "
+            losses = learner._in_units([history.loss_curve[-1], *history.validation_scores[-1:]])
             line += f"training loss {losses[0]:.5g}"
             if len(history.validation_scores) == len(history.loss_curve):
                 line += f", validation loss {-losses[1]:.5g}"

@@ -90,10 +90,11 @@ class Crosses:
         return which // len(fields), (found % np.uint64(self.n_buckets)).astype(np.intp), product
 
 
-def check_crosses(crosses, n_fields, n_buckets):
-    """Turn the `crosses` parameter into `Crosses`; None if there are none."""
+def check_crosses(crosses, fields, n_buckets):
+    """Turn the `crosses` parameter into `Crosses` of `fields`; None if there are none."""
     if crosses is None:
         return None
+    n_fields = fields.n_fields
     if isinstance(crosses, str) and crosses == "all":
         n_pairs = n_fields * (n_fields - 1) // 2
         if n_pairs > MAX_PAIRS:
@@ -105,14 +106,14 @@ def check_crosses(crosses, n_fields, n_buckets):
     else:
         if not _is_list(crosses):
             raise ValueError(f"crosses must be None, 'all' or a list of tuples, got {crosses!r}.")
-        tuples = [_check_cross(cross, n_fields) for cross in crosses]
+        tuples = [_check_cross(cross, fields.labels) for cross in crosses]
         if len(set(tuples)) < len(tuples):
             raise ValueError("crosses must name each combination of fields once.")
     return Crosses(tuples, n_fields, n_buckets) if tuples else None
 
 
-def _check_cross(cross, n_fields):
-    """The fields of a cross, ascending."""
+def _check_cross(cross, labels):
+    """The positions in `labels` of the fields of a cross, ascending."""
     fields = list(cross) if _is_list(cross) else [cross]
     whole = all(isinstance(f, Integral) and not isinstance(f, bool) for f in fields)
     if not whole or len(fields) < 2:
@@ -121,14 +122,14 @@ def _check_cross(cross, n_fields):
             "crosses. Pass 'all' for all pairs."
         )
     for field in fields:
-        if not 0 <= field < n_fields:
+        if field not in labels:
             raise ValueError(
-                f"crosses names field {field}, but there are {n_fields} fields, from 0 to "
-                f"{n_fields - 1}."
+                f"crosses names field {field}, but there are {len(labels)} fields, from "
+                f"{labels[0]} to {labels[-1]}."
             )
     if len(set(fields)) < len(fields):
         raise ValueError(f"A field cannot be crossed with itself: {cross!r} in crosses.")
-    return tuple(sorted(int(field) for field in fields))
+    return tuple(sorted(np.searchsorted(labels, fields).tolist()))
 
 
 def _is_list(value):

@@ -48,6 +48,13 @@ _SHARED = {
     plus the L1 penalties, where c_n are the sample weights times the class weights. A
     parameter thus pays its L2 penalty in every row in which its column occurs, whatever the
     solver and batch size.
+
+    The unit of a column does not matter: training sees its values as (x − m) / r. Here r is
+    the root mean square of its non-zero values and m is 0, unless most rows have such a value
+    and their mean is more than half of the standard deviation: then m is the mean and r the
+    standard deviation. Columns of zeros and ones stay as they are. `fit` takes m and r from
+    all rows, `partial_fit` from the first batch in which the column occurs. The penalties are
+    those of parameters for these values; the attributes are for values as they are in X.
     """,
     "parameters": """
     k : int, default=8
@@ -139,7 +146,8 @@ _SHARED = {
         In the end the rows held out are learned from once. The intercept is then set such
         that the mean prediction is the mean of the targets, if that made their loss lower.
     validation_fraction : float, default=0.1
-        Share of rows to hold out for early stopping, stratified by class.
+        Share of rows to hold out for early stopping, stratified by class. The rarest classes
+        count as one where they have too few rows.
     n_iter_no_change : int, default=3
         Number of passes without improvement to wait for before stopping.
     warm_start : bool, default=False
@@ -152,8 +160,9 @@ _SHARED = {
     n_jobs : int or None, default=None
         Number of threads. Where there are several outputs, they are fitted at the same
         time; a single one is shared out by the numba engine. None means 1, and so does
-        any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. The result does
-        not depend on it.
+        any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. Within
+        ``joblib.parallel_config``, None means what that says, up to the cores of this
+        machine. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the order of rows, the validation rows and dropout.
     verbose : bool or int, default=False
@@ -163,7 +172,7 @@ _SHARED = {
     fields : None, int or array-like of shape (n_features,), default=None
         Which columns belong to the same field. None infers it (see
         :func:`skfm.infer_fields`); an int means that many blocks of equal width, as for
-        hashed features; an array gives the field of each column, numbered from 0.
+        hashed features; an array gives the field of each column, a number from 0 on.
     """,
     "class_weight_parameter": """
     class_weight : dict, "balanced" or None, default=None
@@ -176,31 +185,38 @@ _SHARED = {
     """,
     "attributes": """
     coef_ : ndarray of shape (n_outputs, n_features)
-        Linear weights. n_outputs is 1 except with more than two classes.
+        Linear weights, per unit of the column, in log-odds or in the unit of y. n_outputs is
+        1 except with more than two classes.
     intercept_ : ndarray of shape (n_outputs,)
-        Intercepts. They are not penalized.
+        Intercepts, in log-odds or in the unit of y. They are not penalized.
     """,
     "fm_attributes": """
     factors_ : ndarray of shape (n_outputs, n_features, k)
-        Factors. Columns that never occurred in training have zeros.
+        Factors, per unit of the column. Products of two are in log-odds or in the unit of
+        y. Columns that never occurred in training have zeros.
     """,
     "ffm_attributes": """
     factors_ : ndarray of shape (n_outputs, n_features, n_fields, k)
-        Factors: ``factors_[o, i, b]`` is what column i meets columns of field b with.
-        Columns that never occurred in training have zeros.
+        Factors, per unit of the column: ``factors_[o, i, b]`` is what column i meets columns
+        of field b with. Products of two are in log-odds or in the unit of y. Columns that
+        never occurred in training have zeros. Where the numbers of `fields_` have gaps, b
+        counts without them.
     fields_ : ndarray of shape (n_features,)
         Field of each column.
     """,
     "wide_deep_attributes": """
     cross_coef_ : ndarray of shape (n_outputs, n_cross_buckets)
-        Weights of the buckets of crosses; n_cross_buckets is 0 here without crosses.
+        Weights of the buckets of crosses, in log-odds or in the unit of y; n_cross_buckets
+        is 0 here without crosses. The values that are crossed are those that training sees.
     embeddings_ : ndarray of shape (n_outputs, n_features, k)
-        Embeddings. Columns that never occurred in training have zeros.
+        Embeddings, per unit of the column; nothing in them depends on the unit of y. Columns
+        that never occurred in training have zeros.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of the layers, the output layer last. If there are several outputs, this
-        and `intercepts_` are lists with one such list per output.
+        Weights of the layers, the output layer last, which alone is in log-odds or in the
+        unit of y. If there are several outputs, this and `intercepts_` are lists with one
+        such list per output.
     intercepts_ : list of ndarray of shape (n_out,)
-        Biases of the hidden layers. That of the output layer is `intercept_`.
+        Biases of the hidden layers, without a unit. That of the output layer is `intercept_`.
     fields_ : ndarray of shape (n_features,)
         Field of each column.
     """,
@@ -289,7 +305,7 @@ class _WithFields:
     @property
     def fields_(self):
         """Field of each column, of shape (n_features,); built on request."""
-        return self._fields.of(np.arange(self.n_features_in_))
+        return self._fields.labels_of(np.arange(self.n_features_in_))
 
 
 @dataclass(repr=False, eq=False)
@@ -348,16 +364,15 @@ class _FactorizationMachine(_Training, _Factorization):
         solver, beta = SOLVERS[self.solver], self.ftrl_beta
         return [solver(self.learning_rate, 0, 0, beta), solver(rate, l1, l2, beta)]
 
-    def _factor_tables(self):
-        """Factors of all columns, (n_outputs, n_features, n_fields * k)."""
-        tables = [model.blocks[1].value[:, 1:] for model in self._models]
-        # A pair's interaction is a product of two factors: each takes half of the unit.
-        return np.stack([self._columns.spread(table) for table in tables]) * self._scale**0.5
-
     @property
     def factors_(self):
         """Factors, of shape (n_outputs, n_features, k); built on request."""
-        return self._factor_tables()
+        return self._factors()[:, :, 0]
+
+    def _factors(self):
+        """Factors of all columns, (n_outputs, n_features, n_fields, k)."""
+        # A pair's interaction is a product of two factors: each takes half of the unit.
+        return self._spread("factors") * self._scale**0.5
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -372,9 +387,7 @@ class _FieldAwareMachine(_WithFields, _FactorizationMachine):
 
         ``factors_[o, i, b]`` is what column i meets columns of field b with.
         """
-        tables = self._factor_tables()
-        k = tables.shape[2] // self._fields.n_fields
-        return tables.reshape(*tables.shape[:2], self._fields.n_fields, k)
+        return self._factors()
 
 
 @dataclass(repr=False, eq=False)
@@ -424,7 +437,7 @@ class _WideDeep(_WithFields, _Training, _WideDeepParameters):
     _wide_attributes = ("coef_", "cross_coef_", "embeddings_", "fields_")
 
     def _make_crosses(self):
-        return check_crosses(self.crosses, self._fields.n_fields, self.n_cross_buckets)
+        return check_crosses(self.crosses, self._fields, self.n_cross_buckets)
 
     @property
     def _hidden_sizes(self):
@@ -471,44 +484,29 @@ class _WideDeep(_WithFields, _Training, _WideDeepParameters):
         buckets = self._crosses.n_buckets if self._crosses else 0
         return wide + self.k * deep, buckets * wide + layers * deep
 
-    def _tables(self, role):
-        """The tables of a role, for each output a list."""
-        return [
-            [
-                block.value
-                for block, its in zip(model.blocks[1:], model.head.roles, strict=True)
-                if its == role
-            ]
-            for model in self._models
-        ]
-
     @property
     def cross_coef_(self):
         """Weights of the buckets of crosses, of shape (n_outputs, n_cross_buckets)."""
-        none = np.empty((0, 1), np.float32)
-        return np.stack([(t or [none])[0][:, 0] for t in self._tables("crosses")]) * self._scale
+        return np.stack([seen["cross_coef"] for seen in self._seen()]) * self._scale
 
     @property
     def embeddings_(self):
         """Embeddings, of shape (n_outputs, n_features, k); built on request."""
-        none = np.empty((len(self._columns), 0), np.float32)
-        return np.stack(
-            [self._columns.spread((t or [none])[0]) for t in self._tables("embeddings")]
-        )
+        return self._spread("embeddings")
 
     @property
     def coefs_(self):
         """Weights of the layers, a list; a list of lists if there are several outputs."""
         per_output = []
-        for tables in self._tables("weights"):
-            unit = [1.0] * (len(tables) - 1) + [self._scale] * bool(tables)
-            per_output.append([t * scale for t, scale in zip(tables, unit, strict=True)])
+        for layers in (seen["coefs"] for seen in self._seen()):
+            unit = [1.0] * (len(layers) - 1) + [self._scale] * bool(layers)
+            per_output.append([layer * scale for layer, scale in zip(layers, unit, strict=True)])
         return per_output[0] if len(per_output) == 1 else per_output
 
     @property
     def intercepts_(self):
         """Biases of the hidden layers, as `coefs_`."""
-        per_output = [[table[0].copy() for table in tables] for tables in self._tables("biases")]
+        per_output = [seen["intercepts"] for seen in self._seen()]
         return per_output[0] if len(per_output) == 1 else per_output
 
 
@@ -585,7 +583,7 @@ class FMRegressor(_FactorizationMachine, FactorizationRegressor):
 
     @penalty
     Targets are standardized for training (a step is bounded by `learning_rate`, whatever
-    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    the unit of y); predictions are in the unit of y, losses in its square.
     The intercept w₀ is not penalized and starts at the mean.
 
     Parameters
@@ -708,7 +706,7 @@ class FFMRegressor(_FieldAwareMachine, FactorizationRegressor):
 
     @penalty
     Targets are standardized for training (a step is bounded by `learning_rate`, whatever
-    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    the unit of y); predictions are in the unit of y, losses in its square.
     The intercept w₀ is not penalized and starts at the mean.
 
     Parameters
@@ -835,7 +833,7 @@ class WideDeepRegressor(_WideDeep, FactorizationRegressor):
 
     @penalty
     Targets are standardized for training (a step is bounded by the learning rates, whatever
-    the unit of y); predictions and attributes are in the unit of y, losses in its square.
+    the unit of y); predictions are in the unit of y, losses in its square.
     The intercept w₀ is not penalized and starts at the mean.
 
     Parameters

@@ -111,7 +111,8 @@ def check_fields(fields, X):
             f"got {_describe(ids)}."
         )
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
-    return Fields(starts, ids[starts].astype(np.intp), n_features)
+    labels, ids = np.unique(ids[starts], return_inverse=True)
+    return Fields(starts, ids, n_features, labels)
 
 
 def warn_user(message, category):
@@ -132,15 +133,22 @@ def _describe(ids):
 class Fields:
     """The field of every column, stored as runs of equal ids.
 
-    Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers.
+    Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers. `ids` count from 0
+    without gaps, as parameters have room for each; `labels` are what the user calls them,
+    None for the same numbers.
     """
 
-    def __init__(self, starts, ids, n_features):
+    def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
         self.n_fields = int(ids.max()) + 1
         self.ascending = bool(np.all(np.diff(ids) >= 0))
+        self.labels = np.arange(self.n_fields) if labels is None else labels
 
     def of(self, columns):
         """Field of each of `columns`, as int32."""
         run = np.searchsorted(self.starts, columns, side="right") - 1
         return self.ids[run].astype(np.int32)
+
+    def labels_of(self, columns):
+        """What the user calls the field of each of `columns`, as int32."""
+        return self.labels.astype(np.int32).take(self.of(columns))

@@ -57,6 +57,24 @@ class Interactions:
         """Gradients of Σ delta·score in the values."""
         return [engine.interact_gradient(batch, *values, memory, delta)]
 
+    def attributes(self, columns, table):
+        """What users see: for values of the matrix, whatever their units in training.
+
+        Where columns are shifted, products of differences are multiplied out.
+        """
+        n, F = len(columns), columns.fields.n_fields
+        w, V = np.split(columns.per_value(table), [1], axis=1)
+        w, V, m = w[:, 0], V.reshape(n, F, -1), columns.units.shift
+        if not m.any():
+            return {"constant": 0.0, "coef": w, "factors": V}
+        of_field = np.zeros((F, *V.shape[1:]))
+        np.add.at(of_field, columns.field, m[:, None, None] * V)
+        partners = of_field.swapaxes(0, 1)
+        met = np.einsum("nak,nak->n", V, partners[columns.field])
+        with_itself = m * (V[np.arange(n), columns.field] ** 2).sum(axis=1)
+        pairs = (of_field * partners).sum() - m @ with_itself
+        return {"constant": pairs / 2 - m @ w, "coef": w - met + with_itself, "factors": V}
+
 
 class WideDeep:
     """A linear part over columns and crosses, and a network over pooled embeddings.
@@ -165,6 +183,30 @@ class WideDeep:
             upstream = upstream @ layers[2 * number].T
         pooled = upstream.reshape(batch.n_rows * batch.n_fields, self.k)
         return [*grads, engine.pool_gradient(batch, pooled), *reversed(of_layers)]
+
+    def attributes(self, columns, *tables):
+        """As for the interactions. Layers take up what shifted columns leave out."""
+        w, m = columns.per_value(tables[0])[:, 0], columns.units.shift
+        layers = [np.array(table) for table in tables[self.n_sparse :]]
+        seen = {
+            "constant": -(m @ w),
+            "coef": w,
+            "cross_coef": tables[1][:, 0] if self.n_buckets else np.empty(0, np.float32),
+            "embeddings": np.empty((len(columns), 0), np.float32),
+            "coefs": layers[::2],
+            "intercepts": [biases[0] for biases in layers[1::2]],
+        }
+        if self.k:
+            V = seen["embeddings"] = columns.per_value(tables[self.n_sparse - 1])
+            if m.any():
+                pooled = np.zeros((columns.fields.n_fields, self.k))
+                np.add.at(pooled, columns.field, m[:, None] * V)
+                left_out = pooled.ravel() @ layers[0]
+                if len(layers) > 1:
+                    seen["intercepts"][0] = layers[1][0] - left_out
+                else:
+                    seen["constant"] -= left_out[0]
+        return seen
 
 
 # What the tables of Wide & Deep have rows for.

@@ -1,5 +1,7 @@
 """Solvers, and the parameter blocks that they update. Neither knows of models."""
 
+import copy
+
 import numpy as np
 
 _CHUNK_ROWS = 1 << 14
@@ -85,7 +87,7 @@ class Block:
         return self.arrays[0][: self.n_rows]
 
     def append(self, values):
-        """Add rows with the given initial values."""
+        """Add rows with the given initial values. They count once all of them are there."""
         end = self.n_rows + len(values)
         if end > len(self.arrays[0]):
             # The first rows get exact room, as most models never grow again.
@@ -101,12 +103,21 @@ class Block:
                 array[to] = rows
         self.n_rows = end
 
+    def fork(self, copied):
+        """A block that can grow and change its solver by itself; its rows are copies or ours."""
+        other = copy.copy(self)
+        if copied:
+            other.arrays = self.copy()
+        return other
+
     def change_solver(self, solver):
         """Go on with the same solver under other settings."""
+        adopts = not solver.reads_states_as(self.solver)
         # A model that was loaded as a read-only memory map is trained on a copy.
-        self.arrays = [array if array.flags.writeable else array.copy() for array in self.arrays]
-        if not solver.reads_states_as(self.solver):
-            solver.adopt(*(array[: self.n_rows] for array in self.arrays))
+        if adopts or not all(array.flags.writeable for array in self.arrays):
+            self.arrays = self.copy()
+        if adopts:
+            solver.adopt(*self.arrays)
         self.solver = solver
 
     def set(self, value):
@@ -136,3 +147,24 @@ class Block:
 
     def __getstate__(self):
         return {**self.__dict__, "arrays": [array[: self.n_rows] for array in self.arrays]}
+
+
+class Undo:
+    """What some steps overwrote, so that they can be taken back."""
+
+    def __init__(self):
+        self._saved, self._is_saved = [], {}
+
+    def note(self, block, rows):
+        """Keep these rows (None: all) as they are, unless they are kept already."""
+        kept = self._is_saved.setdefault(id(block), np.zeros(block.n_rows, bool))
+        rows = np.arange(block.n_rows) if rows is None else rows
+        rows = rows[~kept[rows]]
+        if len(rows):
+            self._saved.append((block, rows, [array.take(rows, axis=0) for array in block.arrays]))
+            kept[rows] = True
+
+    def take_back(self):
+        for block, rows, saved in self._saved:
+            for array, old in zip(block.arrays, saved, strict=True):
+                array[rows] = old

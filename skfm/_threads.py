@@ -3,7 +3,7 @@
 import os
 import threading
 
-from joblib import effective_n_jobs
+from joblib import cpu_count, effective_n_jobs
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -46,5 +46,13 @@ one_blas_thread = _OneBlasThread()
 
 
 def n_threads(n_jobs):
-    """Number of threads to start for `n_jobs`: one within a joblib worker, as of a search."""
-    return 1 if get_active_backend()[0].nesting_level else effective_n_jobs(n_jobs)
+    """Number of threads to start for `n_jobs`: one within a joblib worker, as of a search.
+
+    Where it follows from a backend, which may be a cluster's, this machine is the limit.
+    """
+    if get_active_backend()[0].nesting_level:
+        return 1
+    n = effective_n_jobs(n_jobs)
+    if n == 1 or (n_jobs is not None and n_jobs > 0):
+        return n
+    return min(n, cpu_count())

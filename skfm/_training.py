@@ -1,9 +1,10 @@
 """The model of one output, and the one training loop."""
 
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ _MAX_ROWS = 1024
 # which have to hand over the interpreter between kernels.
 _WORTH_A_THREAD = 1 << 21
 
+
+# From this share of the average prediction's loss on, a model counts as worse.
+_WORSE = 1.001
 
 # Of the bias, in log-odds or standard deviations of y.
 _MAX_SHIFT = 10.0
@@ -47,6 +51,11 @@ class Model:
     def bias(self):
         return self.blocks[0].value[0, 0]
 
+    def values(self, n_columns):
+        """The tables of the head, with so many of the columns."""
+        pairs = zip(self.blocks[1:], self.tables[1:], strict=True)
+        return [b.value[:n_columns] if t == "columns" else b.value for b, t in pairs]
+
     @property
     def _of_columns(self):
         """The blocks that have a row for each column seen."""
@@ -67,16 +76,22 @@ class Model:
                 "warm_start begins anew."
             )
 
+    def fork(self, copied):
+        """A model that goes on from here and leaves this one as it is.
+
+        Only steps change the rows of this one, unless they are `copied`; an `Undo` takes
+        those back.
+        """
+        other = copy.copy(self)
+        other.blocks = [block.fork(copied) for block in self.blocks]
+        other.history = copy.deepcopy(self.history)
+        return other
+
     def continue_with(self, head, solvers):
         """Take on new settings that `check_continues` has let pass."""
         self.head = head
         for block, solver in zip(self.blocks, solvers, strict=True):
             block.change_solver(solver)
-
-    def keep_columns(self, n):
-        """Drop the rows of all but the first n columns."""
-        for block in self._of_columns:
-            block.n_rows = n
 
     def add_columns(self, columns):
         """Give rows to new columns, numbered as in the matrix."""
@@ -84,11 +99,17 @@ class Model:
             block.append(rows)
 
     def check_covers(self, batcher):
-        """Raise RuntimeError if the tables have fewer rows than the batches may name."""
+        """Raise RuntimeError if the tables have fewer rows than the batches may name.
+
+        Compiled kernels would read and write behind their ends.
+        """
         n_buckets = batcher.crosses.n_buckets if batcher.crosses else 0
         least = {"columns": batcher.n_slots, "crosses": n_buckets, "all": 0}
         if any(b.n_rows < least[t] for b, t in zip(self.blocks, self.tables, strict=True)):
-            raise RuntimeError("The model is being fitted by another thread; predict later.")
+            raise RuntimeError(
+                "The model is damaged: it has fewer parameters than columns. Fit it anew, or "
+                "load it again."
+            )
 
     def forward(self, engine, batch, training=False):
         """Raw scores as float64, and what `step` needs to remember."""
@@ -101,8 +122,10 @@ class Model:
         score, memory = self.head.forward(engine, batch, values[1:], step)
         return score + values[0][0, 0].astype(np.float64), (values, memory)
 
-    def step(self, engine, batch, remembered, delta, weight):
+    def step(self, engine, batch, remembered, delta, weight, undo=None):
         """Update the blocks, given the loss gradient `delta` in each score.
+
+        An `undo` is told beforehand what the step overwrites.
 
         Raises
         ------
@@ -118,6 +141,9 @@ class Model:
         work = list(zip(self.blocks, values, grads, counts, strict=True))
         if not all(block.penalize(engine, *arrays) for block, *arrays in work):
             raise FloatingPointError("a gradient is no longer finite")
+        if undo:
+            for block, table in zip(self.blocks, self.tables, strict=True):
+                undo.note(block, batch.rows(table))
         for (block, *arrays), table in zip(work, self.tables, strict=True):
             block.update(engine, batch.rows(table), *arrays)
         self.n_steps += 1
@@ -142,6 +168,7 @@ class History:
     validation_scores: list = field(default_factory=list)
     best_pass: int = 0
     outcome: str = ""
+    is_worse: bool = False  # than the average of the targets, on the rows watched
 
 
 @dataclass
@@ -216,17 +243,20 @@ def raw_scores(models, batcher, rows, n_threads=1):
     return scores
 
 
-def mean_loss(model, loss, sample):
-    """Weighted mean loss on a sample; infinite if a score is not finite."""
-    y, weight = sample.y[sample.rows], sample.weight[sample.rows]
-    scores = raw_scores([model], sample.batcher, sample.rows)[:, 0]
-    value = np.average(loss.value(y, scores), weights=weight)
+def mean_loss(model, loss, sample, scores=None):
+    """Weighted mean loss of a model, or of `scores`, on a sample; infinite if not finite."""
+    if scores is None:
+        scores = raw_scores([model], sample.batcher, sample.rows)[:, 0]
+    value = np.average(
+        loss.value(sample.y[sample.rows], scores), weights=sample.weight[sample.rows]
+    )
     return value if np.isfinite(value) else np.inf
 
 
 @interruptible()
-def one_pass(model, loss, sample, order, batch_size):
+def one_pass(model, loss, sample, order, batch_size, undo=None):
     """Train on the rows in `order` once; return their mean loss, each before its update."""
+    model.check_covers(sample.batcher)
     total = 0.0
     for batch, y, weight in sample.batches(order, batch_size):
         score, remembered = model.forward(sample.batcher.engine, batch, training=True)
@@ -234,7 +264,7 @@ def one_pass(model, loss, sample, order, batch_size):
         if not np.isfinite(total):
             raise FloatingPointError("the loss is no longer finite")
         delta = weight * loss.gradient(y, score)
-        model.step(sample.batcher.engine, batch, remembered, delta, weight)
+        model.step(sample.batcher.engine, batch, remembered, delta, weight, undo)
     return total / sample.weight[order].sum()
 
 
@@ -275,9 +305,11 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
         result of the latter ends the training.
     """
     history = model.history
+    constant = loss.start(sample.y[sample.rows], sample.weight[sample.rows])
+    average = mean_loss(model, loss, valid or sample, constant)
     best = mean_loss(model, loss, valid) if valid else np.inf
     target, waited, saved = best, 0, model.copy()
-    history.outcome = "max_iter"
+    history.outcome = "finished"
 
     def learn(sample):
         order = sample.rows
@@ -289,25 +321,30 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     try:
         for _ in range(schedule.max_iter):
             watch.begin()
-            train_loss = learn(sample)
-            watched = mean_loss(model, loss, valid) if valid else train_loss
+            train_loss = last = learn(sample)
+            if valid:
+                last = mean_loss(model, loss, valid)
+                history.validation_scores.append(-last)
             history.n_passes += 1
             history.loss_curve.append(train_loss)
-            if valid:
-                history.validation_scores.append(-watched)
-            if watched < best:
-                best, history.best_pass, saved = watched, history.n_passes, model.copy(saved)
+            if last < best:
+                best, history.best_pass, saved = last, history.n_passes, model.copy(saved)
             if watch.end(history):
                 history.outcome = "stopped"
                 break
             if schedule.tol is not None:
-                waited = 0 if watched < target - schedule.tol else waited + 1
-                target = min(target, watched)
+                improved = last < target - schedule.tol
+                waited = 0 if improved else waited + 1
                 if waited >= schedule.n_iter_no_change:
                     history.outcome = "converged"
                     break
+                # Of the first loss without `valid`, only the average can say what it is worth.
+                improves = improved and last < (average if target == np.inf else target)
+                history.outcome = "improving" if improves else "finished"
+                target = min(target, last)
         if valid:
             model.restore(saved)
+            last = best
         if learn_valid:
             centre(model, loss, [sample])
             helps = mean_loss(model, loss, valid) < best
@@ -316,6 +353,15 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
                 learn(valid)
             if helps:
                 centre(model, loss, [sample, valid])
+            last = mean_loss(model, loss, valid)
+        history.is_worse = last > _WORSE * average
+        if history.is_worse and not valid:
+            # Rows were scored before the step that they were part of: the end may be better.
+            few = replace(sample, rows=sample.rows[:: 1 + len(sample.rows) // _MAX_ROWS])
+            history.is_worse = all(
+                mean_loss(model, loss, rows) > _WORSE * mean_loss(model, loss, rows, constant)
+                for rows in (few, sample)
+            )
     except FloatingPointError:
         history.outcome = "diverged"
     except KeyboardInterrupt:
@@ -327,11 +373,11 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def train_online(model, loss, sample, batch_size):
+def train_online(model, loss, sample, batch_size, undo):
     """Train a model on the sample once, in order."""
     history = model.history
     try:
-        train_loss = one_pass(model, loss, sample, sample.rows, batch_size)
+        train_loss = one_pass(model, loss, sample, sample.rows, batch_size, undo)
     except FloatingPointError:
         history.outcome = "diverged"
         return
@@ -340,7 +386,7 @@ def train_online(model, loss, sample, batch_size):
     history.best_pass, history.outcome = history.n_passes, "online"
 
 
-def check_memory(n_columns, per_column, others, pooled):
+def check_memory(n_columns, per_column, others, pooled, copies):
     """Raise ValueError if training needs more memory than there is.
 
     Parameters
@@ -349,13 +395,14 @@ def check_memory(n_columns, per_column, others, pooled):
         Columns with parameters, and the numbers that each takes with its solver states
         in all outputs.
     others : int
-        Numbers that the model takes whatever the columns. Like those of the columns they
-        count twice, for the copy of the best pass.
+        Numbers that the model takes whatever the columns.
     pooled : int
         Numbers that a batch is pooled into, which counts three times.
+    copies : int
+        How many copies of all numbers there are at a time.
     """
     available = _memory_of_machine()
-    needed = 4 * (2 * (n_columns * per_column + others) + 3 * pooled)
+    needed = 4 * (copies * (n_columns * per_column + others) + 3 * pooled)
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "

@@ -12,7 +12,7 @@ from skfm import (
     WideDeepClassifier,
     WideDeepRegressor,
 )
-from skfm._batch import Batcher, Columns
+from skfm._batch import Batcher, Columns, Units
 from skfm._fields import check_fields
 from skfm.datasets import make_clicks
 
@@ -70,9 +70,14 @@ def scores(estimator, X):
     return estimator.predict(X)
 
 
+def all_columns(n):
+    """Columns from 0 to n - 1, and units in which values count as they are."""
+    return np.arange(n), Units(np.zeros(n), np.ones(n))
+
+
 def make_batch(engine, X, fields, crosses=None):
     """A float64 batch over all rows of X, where every column has the slot of its number."""
     X = csr_array(X)
     columns = Columns(X.shape[1], check_fields(fields, X))
-    columns.add(np.arange(X.shape[1]))
+    columns = columns.extended(*all_columns(X.shape[1]))
     return Batcher(X, columns, crosses, engine, np.float64)(np.arange(X.shape[0]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.preprocessing import OneHotEncoder
 
-from skfm import FFMClassifier, FFMRegressor, infer_fields
+from skfm import FFMClassifier, FFMRegressor, WideDeepClassifier, infer_fields
 from skfm._fields import check_fields
 from skfm.datasets import make_clicks
 
@@ -90,11 +90,11 @@ def test_fields_as_a_number_of_blocks_or_as_ids():
         (1, [0] * 6),
         (np.int64(6), range(6)),
         ([1, 1, 0, 0, 2, 1], [1, 1, 0, 0, 2, 1]),
-        (np.array([0, 0, 0, 0, 4, 4], np.uint8), [0, 0, 0, 0, 4, 4]),
+        (np.array([0, 0, 0, 0, 4, 4], np.uint8), [0, 0, 0, 0, 1, 1]),
     ]:
         checked = check_fields(fields, X)
         np.testing.assert_array_equal(checked.of(np.arange(6)), list(expected))
-        assert checked.n_fields == max(expected) + 1
+        assert checked.n_fields == len(set(expected))
         assert checked.ascending == all(np.diff(list(expected)) >= 0)
 
 
@@ -127,3 +127,23 @@ def test_order_of_columns_does_not_matter():
     np.testing.assert_allclose(
         moved.decision_function(X[:, order]), plain.decision_function(X), atol=1e-5
     )
+
+
+def test_gaps_in_field_ids_cost_nothing():
+    clicks = make_clicks(200, n_fields=3, n_categories=4, random_state=0)
+    params = dict(k=2, max_iter=3, random_state=0)
+    plain = FFMClassifier(fields=clicks.fields, **params).fit(clicks.X, clicks.y)
+    apart = FFMClassifier(fields=clicks.fields * 300 + 7, **params).fit(clicks.X, clicks.y)
+    assert apart.factors_.shape == plain.factors_.shape
+    np.testing.assert_array_equal(apart.fields_, clicks.fields * 300 + 7)
+    np.testing.assert_array_equal(
+        apart.decision_function(clicks.X), plain.decision_function(clicks.X)
+    )
+    wide = dict(max_iter=3, random_state=0)
+    plain = WideDeepClassifier(fields=clicks.fields, crosses=[(0, 2)], **wide)
+    apart = WideDeepClassifier(fields=clicks.fields * 300, crosses=[(600, 0)], **wide)
+    for model in (plain, apart):
+        model.fit(clicks.X, clicks.y)
+    np.testing.assert_array_equal(apart.predict_proba(clicks.X), plain.predict_proba(clicks.X))
+    with pytest.raises(ValueError, match="names field 1, but there are 3 fields, from 0 to 600"):
+        apart.set_params(crosses=[(0, 1)]).fit(clicks.X, clicks.y)

@@ -156,11 +156,6 @@ def test_unknown_validation_label():
         FMClassifier().fit(np.eye(2), ["a", "b"], X_val=np.eye(2), y_val=["a", "c"])
 
 
-def test_early_stopping_that_cannot_split():
-    with pytest.raises(ValueError, match="class"):
-        FMClassifier(early_stopping=True).fit(np.eye(30), [1] + [0] * 29)
-
-
 def test_malformed_sparse_input(fitted):
     model, X, y = fitted
     outside = X.copy()
@@ -225,12 +220,14 @@ def test_no_fit_ends_in_nan(cls, solver, factor, params, early_stopping):
 
 
 @every_estimator
-def test_a_diverging_fit_names_the_column_to_scale(cls):
+def test_a_diverging_fit_names_the_largest_column(cls):
     clicks = small_clicks(100)
     X = clicks.X.astype(np.float64).toarray()
     X[:, 3] *= 1e30
-    with pytest.warns(ConvergenceWarning, match=r"diverged.*column 3, with values up to 1e\+30"):
-        model = cls(early_stopping=False).fit(X, targets(cls(), clicks))
+    X[np.flatnonzero(X[:, 3])[0], 3] *= 4
+    model = cls(early_stopping=False)
+    with pytest.warns(ConvergenceWarning, match=r"diverged.*is column 3: its value 4e\+30 is"):
+        model.fit(X, targets(cls(), clicks), sample_weight=np.full(100, 1e20))
     assert model.best_iter_ == model.n_iter_ == 0
 
 
@@ -293,12 +290,6 @@ def test_weights_too_large_to_sum(fitted):
         type(model)().fit(X * 0, y, np.full(60, 1e26))
 
 
-def test_more_classes_than_validation_rows():
-    clicks = small_clicks(100)
-    model = FMClassifier(max_iter=1, random_state=0).fit(clicks.X, np.arange(100) % 20)
-    assert model.validation_scores_ == [[]] * 20
-
-
 @pytest.mark.parametrize("X", [pd.Series(list("ab") * 30, dtype="category").to_frame("site")])
 def test_categories_point_to_an_encoder(X):
     with pytest.raises(ValueError, match="FieldEncoder"):
@@ -327,10 +318,10 @@ def test_malformed_csc_does_not_crash(fitted):
         model.fit(bad, y)
 
 
-@pytest.mark.parametrize("fields", [[0, 1, 2, 3, 4, 2_000_000_000], [0, 1, 2, 3, 4, 2**63 + 1]])
-def test_huge_field_ids_are_refused(fields):
-    with pytest.raises(ValueError, match=r"GiB|fields must be"):
-        FFMClassifier(fields=np.array(fields, dtype=np.uint64)).fit(np.eye(6), [0, 1] * 3)
+def test_huge_field_ids_are_refused():
+    fields = np.array([0, 1, 2, 3, 4, 2**63 + 1], np.uint64)
+    with pytest.raises(ValueError, match="fields must be"):
+        FFMClassifier(fields=fields).fit(np.eye(6), [0, 1] * 3)
 
 
 def test_a_batch_too_large_for_memory_is_refused(monkeypatch):

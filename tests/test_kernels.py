@@ -11,7 +11,7 @@ from skfm._fields import check_fields
 from skfm._heads import Interactions
 from skfm._losses import LogLoss, SquaredLoss
 
-from .common import make_batch
+from .common import all_columns, make_batch
 
 
 def score_by_definition(x, fields, w, V):
@@ -36,7 +36,7 @@ def problems(draw):
     if draw(st.booleans()):
         X[rng.integers(n_rows)] = 0
     n_fields = draw(st.integers(1, 4))
-    fields = rng.integers(n_fields, size=n_columns)
+    fields = np.unique(rng.integers(n_fields, size=n_columns), return_inverse=True)[1]
     if draw(st.booleans()):
         fields.sort()
     k = draw(st.integers(0, 3))
@@ -92,7 +92,8 @@ def test_batches_hold_the_asked_rows_over_distinct_columns(engine):
     X = csr_array(rng.normal(size=(20, 12)) * (rng.random((20, 12)) < 0.4))
     fields = np.arange(12) % 3  # not ascending
     columns = Columns(12, check_fields(fields, X))
-    columns.add(columns.new_in(X, np.arange(20)))
+    new = columns.new_in(X, np.arange(20))
+    columns = columns.extended(new, [part[new] for part in all_columns(12)[1]])
     batcher = Batcher(X, columns, None, engine, np.float64)
     rows = np.array([7, 3, 19, 3])
     batch = batcher(rows)
@@ -111,7 +112,7 @@ def test_batches_hold_the_asked_rows_over_distinct_columns(engine):
 def test_columns_without_a_slot_are_left_out(engine):
     X = csr_array(np.arange(1.0, 13.0).reshape(3, 4))
     columns = Columns(4, check_fields([0, 0, 1, 1], X))
-    columns.add(np.array([1, 3]))
+    columns = columns.extended(np.array([1, 3]), all_columns(2)[1])
     batch = Batcher(X, columns, None, engine)(np.arange(3))
     assert columns.seen.tolist() == [1, 3]
     np.testing.assert_array_equal(

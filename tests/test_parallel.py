@@ -3,21 +3,24 @@
 import os
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed, parallel_config, register_parallel_backend
+from joblib.parallel import ThreadingBackend
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
 import skfm._training
 from skfm import FMClassifier, WideDeepClassifier
-from skfm._threads import one_blas_thread
+from skfm._threads import n_threads, one_blas_thread
 from skfm.datasets import make_clicks
 
-from .common import ESTIMATORS, SOLVERS, scores, small_clicks, targets
+from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, scores, small_clicks, targets
 
 
 def module_state():
@@ -118,3 +121,64 @@ def test_the_network_predicts_the_same_bits_with_any_number_of_blas_threads():
     many = scores(model, clicks.X)
     with one_blas_thread:
         np.testing.assert_array_equal(scores(model, clicks.X), many)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_predictions_during_a_refit_are_of_the_old_model_or_the_new(cls, warm_start):
+    clicks = small_clicks(400)
+    few = cls in CLASSIFIERS
+    tasks = [np.arange(400) % n if few else targets(cls(), clicks) * n for n in (3, 8)]
+    if warm_start:
+        tasks[1] = tasks[0][::-1]
+    model = cls(random_state=0, max_iter=3, warm_start=warm_start)
+    expected = [scores(model.fit(clicks.X, y), clicks.X[:20]) for y in tasks]
+    if warm_start:
+        model = cls(random_state=0, max_iter=3, warm_start=True).fit(clicks.X, tasks[0])
+    stop = threading.Event()
+
+    def predict():
+        found = []
+        while not stop.is_set():
+            found.append(scores(model, clicks.X[:20]))
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        predictions = pool.submit(predict)
+        for y in tasks[1:] if warm_start else tasks * 3:
+            model.fit(clicks.X, y)
+        stop.set()
+        found = predictions.result()
+    for scored in found:
+        assert any(np.array_equal(scored, other) for other in expected)
+
+
+class Cluster(ThreadingBackend):
+    """A backend of joblib with more workers than this machine has cores."""
+
+    supports_sharedmem = True
+
+    def effective_n_jobs(self, n_jobs):
+        return 1000 if n_jobs in (None, -1) else n_jobs
+
+
+def test_a_cluster_does_not_say_how_many_threads_start_here():
+    register_parallel_backend("many", Cluster)
+    with parallel_config(backend="many"):
+        assert n_threads(None) <= cpu_count()
+        assert n_threads(-1) <= cpu_count()
+        assert n_threads(3) == 3
+    assert n_threads(None) == 1
+
+
+def test_targets_of_many_classes_are_not_made_all_at_once():
+    """200,000 rows take 1.6 MB for the targets of one class, of float64."""
+    X = csr_array((np.ones(200_000), np.arange(200_000) % 5, np.arange(200_001)))
+    y = np.arange(200_000) % 40
+    model = FMClassifier(1, max_iter=1, early_stopping=False, engine="numpy", batch_size=4096)
+    model.set_params(max_iter=1).fit(X[:2000], y[:2000])
+    tracemalloc.start()
+    model.fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6

@@ -16,6 +16,7 @@ import numpy as np
 from numba import config, njit, uint64
 from numpy.lib.stride_tricks import as_strided
 
+from .._batch import MAX_VALUE, Units
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 
@@ -32,6 +33,8 @@ _LANES = 16
 # Numbers in a row from which it pays to align rows and to look some rows ahead.
 _WIDE = 4 * _LANES
 _AHEAD = 4
+
+_NO_UNITS = Units(np.empty(0), np.empty(0))
 
 
 def _compiled(function):
@@ -100,6 +103,7 @@ def assemble(batcher, rows):
     data, one = np.empty(0, np.float32), np.float32(1)  # exact, whatever the dtype
     if not batcher.binary:
         data, one = X.data, batcher.dtype(1)
+    shift, scale = _NO_UNITS if columns.plain else columns.units
     touched, *arrays = _assemble(
         rows,
         X.indptr,
@@ -113,13 +117,28 @@ def assemble(batcher, rows):
         batcher.stamp,
         batcher.trains,
         one,
+        shift,
+        scale,
     )
     return touched if batcher.trains else None, *arrays
 
 
 @_compiled
 def _assemble(
-    rows, indptr, columns, data, slot_of, n_slots, field, F, ascending, stamp, trains, one
+    rows,
+    indptr,
+    columns,
+    data,
+    slot_of,
+    n_slots,
+    field,
+    F,
+    ascending,
+    stamp,
+    trains,
+    one,
+    shift,
+    scale,
 ):
     size = 0
     for row in rows:
@@ -143,11 +162,15 @@ def _assemble(
     for i in range(uint64(len(rows))):
         start, first = n_entries, last
         last += uint64(indptr[rows[i] + 1] - indptr[rows[i]])
+        p = uint64(indptr[rows[i]]) - first
         for e in range(first, last):
             slot = slot_of[uint64(indices[e])]
             if uint64(slot) >= uint64(n_slots):  # so is -1
                 continue
             indices[n_entries], values[n_entries] = slot, values[e]
+            if len(scale):
+                x = (np.float64(data[p + e]) - shift[uint64(slot)]) / scale[uint64(slot)]
+                values[n_entries] = min(max(x, -MAX_VALUE), MAX_VALUE)
             n_entries += uint64(1)
             if F > 1:
                 begin[i * uint64(F) + uint64(field[uint64(slot)]) + uint64(1)] += 1

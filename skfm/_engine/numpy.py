@@ -53,6 +53,7 @@ def assemble(batcher, rows):
     indptr = np.zeros(B * F + 1, np.int32)
     np.cumsum(length, out=indptr[1:])
     touched, local = distinct(slots, batcher.stamp)
+    values = columns.counted(values, slots).astype(batcher.dtype, copy=False)
     return touched, indptr, local, values
 
 
@@ -69,7 +70,7 @@ def _entries(batcher, rows):
     else:
         where, length = positions(X.indptr, rows)
         columns, data = X.indices.take(where), X.data.take(where)
-    return columns, data.astype(batcher.dtype, copy=False), length
+    return columns, data, length
 
 
 def distinct(slots, stamp):

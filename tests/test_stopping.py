@@ -1,0 +1,91 @@
+"""When training stops, on what rows it watches the loss, and what it says in the end."""
+
+import warnings
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+
+from skfm import FMClassifier, FMRegressor
+from skfm.datasets import make_clicks
+
+from .common import every_classifier, fields_of, small_clicks
+
+
+def outcome(model, *args, **kwargs):
+    """The warnings about convergence that a fit ends with."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(*args, **kwargs)
+    return [str(w.message) for w in caught if w.category is ConvergenceWarning]
+
+
+@every_classifier
+def test_a_rare_label_leaves_early_stopping_on(cls):
+    clicks = small_clicks(2000)
+    params = dict(random_state=0, max_iter=40, **fields_of(cls, clicks))
+    before = cls(**params).fit(clicks.X, clicks.y)
+    y = clicks.y.copy()
+    y[17] = 2
+    model = cls(**params).fit(clicks.X, y)
+    assert all(len(scores) > 0 for scores in model.validation_scores_)
+    assert model.n_iter_ < 40
+    assert abs(len(model.validation_scores_[0]) - before.n_iter_) < 15
+
+
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=2, max_size=25),
+    fraction=st.sampled_from([0.02, 0.1, 0.5, 0.9]),
+    seed=st.integers(0, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_class_is_held_out_by_its_share_as_far_as_that_can_be(counts, fraction, seed):
+    y = np.repeat(np.arange(len(counts)), counts)
+    if len(y) < 100:
+        y = np.concatenate([y, np.zeros(100 - len(y), int)])
+    X = np.ones((len(y), 1))
+    model = FMClassifier(validation_fraction=fraction, random_state=seed, k=0)
+    data = model._snapshot()
+    data.max_iter, data._seed = 1, seed
+    rows = data._check_rows(X, y, None, data._learn_y)
+    used, held_out = data._split(rows)
+    assert sorted([*used.used, *held_out.used]) == list(range(len(y)))
+    n = len(held_out.used)
+    assert n == int(np.ceil(fraction * len(y)))
+    total = np.bincount(y)
+    of_class = np.bincount(y[held_out.used], minlength=len(total))
+    if total.min() > 1 and len(total) <= min(n, len(y) - n):
+        np.testing.assert_array_less(np.abs(of_class - n * total / len(y)), 1.001)
+    largest = total.argmax()
+    if total[largest] > 1 and n > 1:
+        # The largest is never pooled with others but for lack of room.
+        slack = 1.001 if min(n, len(y) - n) > 1 else total[largest]
+        others = len(total) - np.count_nonzero(total > 1)
+        assert abs(of_class[largest] - n * total[largest] / len(y)) <= slack + others
+
+
+def test_early_stopping_with_a_class_of_one_row():
+    y = np.array([1] + [0] * 29)
+    model = FMClassifier(early_stopping=True, random_state=0).fit(np.eye(30), y)
+    assert len(model.validation_scores_)
+    many = FMClassifier(max_iter=1, random_state=0).fit(np.eye(100), np.arange(100) % 20)
+    assert [len(scores) for scores in many.validation_scores_] == [1] * 20
+
+
+def test_a_pass_limit_is_reported_only_while_the_loss_falls():
+    clicks = make_clicks(4000, interaction=0.0, random_state=0)
+    model = FMClassifier(random_state=0, learning_rate=2.0, max_iter=3)
+    said = outcome(model, clicks.X, clicks.y)
+    assert model.validation_scores_[-1] < max(model.validation_scores_)  # the loss rises
+    assert not any("max_iter" in message for message in said)
+    model = FMClassifier(random_state=0, learning_rate=0.01, max_iter=3)
+    (said,) = outcome(model, clicks.X, clicks.y)
+    assert "still improving" in said
+    # Without rows to watch, the first pass is measured by the average.
+    noise = make_clicks(300, noise=1.0, random_state=0)
+    model = FMClassifier(random_state=0, max_iter=1, early_stopping=False, learning_rate=1.0)
+    assert not any("improving" in m for m in outcome(model, noise.X, noise.y))
+    model = FMRegressor(random_state=0, max_iter=2, early_stopping=False)
+    (said,) = outcome(model, np.eye(8)[np.arange(80) % 8], np.arange(80) % 8.0)
+    assert "still improving" in said

@@ -1,0 +1,236 @@
+"""Numbers of any unit are learned from alike, and attributes are in the units of the matrix."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array, hstack
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.preprocessing import StandardScaler
+
+from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier
+from skfm._batch import units_of
+from skfm.preprocessing import FieldEncoder
+
+from .common import ESTIMATORS, REGRESSORS, every_estimator, scores
+
+powers = st.integers(-6, 6)
+
+
+def mixed(n=400, seed=0):
+    """One-hot columns beside numbers: dense, far from zero, heavy-tailed, mostly absent."""
+    rng = np.random.default_rng(seed)
+    one_hot = np.eye(6)[rng.integers(6, size=n)]
+    numbers = np.column_stack(
+        [
+            rng.normal(size=n),
+            rng.normal(2000, 10, size=n),
+            rng.lognormal(size=n),
+            rng.normal(3, 1, size=n) * (rng.random(n) < 0.3),
+            rng.normal(3, 1, size=n) * (rng.random(n) < 0.9),
+        ]
+    )
+    signal = one_hot[:, 0] - one_hot[:, 1] + numbers[:, 0] * (numbers[:, 1] - 2000) / 10
+    y = (rng.random(n) < 1 / (1 + np.exp(-signal))).astype(int)
+    return np.hstack([one_hot, numbers]), y, signal
+
+
+def fitted(cls, X, y, how, engine="numpy", **params):
+    params = {"random_state": 0, "engine": engine, "max_iter": 5} | params
+    if "fields" in cls().get_params():
+        params["fields"] = np.repeat([0, 1, 2, 3, 4, 5], [6, 1, 1, 1, 1, 1])
+    model = cls(**params)
+    if how == "fit":
+        return model.fit(X, y)
+    extra = {} if cls in REGRESSORS else {"classes": [0, 1]}
+    for start in range(0, len(y), 128):
+        model.set_params(batch_size=64).partial_fit(
+            X[start : start + 128], y[start : start + 128], **extra
+        )
+        extra = {}
+    return model
+
+
+@every_estimator
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_any_power_of_ten_gives_the_same_model(cls, engine, how, data):
+    X, y, signal = mixed()
+    y = signal if cls in REGRESSORS else y
+    factor = 10.0 ** np.array(data.draw(st.lists(powers, min_size=11, max_size=11)))
+    plain, scaled = (fitted(cls, Z, y, how, engine) for Z in (X, X * factor))
+    np.testing.assert_allclose(scores(scaled, X * factor), scores(plain, X), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        scaled.coef_ * factor, plain.coef_, rtol=0.02, atol=1e-3 * np.abs(plain.coef_).max()
+    )
+
+
+@every_estimator
+def test_numbers_as_they_come_do_as_well_as_standardized_ones(cls):
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    if cls not in REGRESSORS:
+        y = (y > 140).astype(int)
+    loss = mean_squared_error if cls in REGRESSORS else log_loss
+    predict = "predict" if cls in REGRESSORS else "predict_proba"
+    losses = []
+    standardized = StandardScaler().fit(X[:300]).transform(X)
+    for Z in (X, standardized, X * 10.0 ** np.arange(-5, 5)):
+        model = cls(random_state=0).fit(Z[:300], y[:300])
+        losses.append(loss(y[300:], getattr(model, predict)(Z[300:])))
+    raw, standardized, other_units = losses
+    assert raw == pytest.approx(standardized, rel=0.01)
+    assert other_units == pytest.approx(standardized, rel=0.01)
+    average = np.full(142, y[:300].mean())
+    assert raw < 0.95 * loss(y[300:], average)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+@pytest.mark.parametrize("hidden", [(5, 3), ()])
+def test_attributes_are_in_the_units_of_the_matrix(cls, engine, hidden):
+    """The documented formula, with the matrix as it came, gives the predictions."""
+    X, y, signal = mixed()
+    y = 50 + 7 * signal if cls in REGRESSORS else y
+    params = {} if not hasattr(cls, "embeddings_") else {"hidden_layer_sizes": hidden}
+    model = fitted(cls, X, y, "fit", engine, **params)
+    fields = getattr(model, "fields_", np.zeros(11, int))
+    raw = X @ model.coef_[0] + model.intercept_[0]
+    if hasattr(model, "embeddings_"):
+        E = np.stack([(X * (fields == f)) @ model.embeddings_[0] for f in range(6)], axis=1)
+        hidden = E.reshape(len(X), -1)
+        for W, b in zip(model.coefs_[:-1], model.intercepts_, strict=True):
+            hidden = np.maximum(hidden @ W + b, 0)
+        raw += (hidden @ model.coefs_[-1])[:, 0]
+    else:
+        V = model.factors_[0].astype(float).reshape(11, -1, model.k)
+        for i in range(11):
+            for j in range(i):
+                pair = V[i, fields[j] % V.shape[1]] @ V[j, fields[i] % V.shape[1]]
+                raw += pair * X[:, i] * X[:, j]
+    np.testing.assert_allclose(scores(model, X), raw, rtol=1e-3, atol=1e-3 * np.std(raw))
+
+
+def test_units_by_hand():
+    X = np.zeros((20, 6))
+    X[:, 0] = 1
+    X[:4, 1] = 5  # always the same
+    X[:3, 2] = [3, -4, 5]  # in few rows
+    X[:, 3] = 100 + np.arange(20)  # far from zero
+    X[:, 4] = np.arange(20) - 9.5  # about zero
+    X[2:, 5] = 100 + np.arange(18)  # far from zero in most rows
+    shift, scale = units_of(csr_array(X), np.arange(20), np.ones(20), np.arange(6), True)
+    np.testing.assert_allclose(shift, [0, 0, 0, X[:, 3].mean(), 0, X[:, 5].mean()])
+    expected = [1, 5, np.sqrt(50 / 3), X[:, 3].std(), X[:, 4].std(), X[:, 5].std()]
+    np.testing.assert_allclose(scale, expected)
+    shift, scale = units_of(csr_array(X), np.arange(20), np.ones(20), np.arange(6), False)
+    assert not shift.any()
+    np.testing.assert_allclose(scale[3], np.sqrt((X[:, 3] ** 2).mean()))
+    # A weight counts as so many rows; one of zero as none.
+    rows, weight = np.arange(20), np.random.default_rng(0).integers(1, 4, size=20)
+    weighted = units_of(csr_array(X), rows, weight * 1.0, np.arange(6), True)
+    repeated = csr_array(np.repeat(X, weight, axis=0))
+    n = repeated.shape[0]
+    again = units_of(repeated, np.arange(n), np.ones(n), np.arange(6), True)
+    np.testing.assert_allclose(weighted, again)
+
+
+def test_extreme_numbers_have_units():
+    X = np.array([[1e-300, 3e38, 1e300], [2e-300, -3e38, 1.5], [1e-310, 1e38, 0]] * 8)[:, :2]
+    shift, scale = units_of(csr_array(X), np.arange(24), np.ones(24), np.arange(2), True)
+    assert (scale > 0).all()
+    assert np.isfinite([shift, scale]).all()
+    assert np.abs(X / scale).max() < 10
+    model = FMRegressor(random_state=0).fit(X, np.arange(24) % 3)
+    assert np.isfinite(model.predict(X)).all()
+
+
+@every_estimator
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_columns_of_zeros_and_ones_keep_their_bits(cls, engine):
+    """Whatever else is in the matrix: here columns that are worth nothing."""
+    X, y, signal = mixed()
+    y = signal if cls in REGRESSORS else y
+    one_hot = csr_array(X[:, :6])
+    params = {"random_state": 0, "engine": engine, "max_iter": 3}
+    if "fields" in cls().get_params():
+        params["fields"] = 1
+    plain = cls(**params).fit(one_hot, y)
+    np.testing.assert_array_equal(plain._columns.units.scale, 1)
+    np.testing.assert_array_equal(plain._columns.units.shift, 0)
+    doubled = cls(**params).fit(5 * one_hot, y)
+    np.testing.assert_array_equal(scores(doubled, 5 * one_hot), scores(plain, one_hot))
+
+
+def test_a_zero_is_the_number_zero_where_columns_are_shifted():
+    rng = np.random.default_rng(0)
+    X = rng.normal(2, 1, size=(300, 3))
+    model = FMRegressor(random_state=0, max_iter=20).fit(X, X @ [1, 2, 3])
+    zero = np.zeros((1, 3))
+    almost = np.full((1, 3), 1e-9)
+    np.testing.assert_allclose(model.predict(zero), model.predict(almost), atol=1e-4)
+    np.testing.assert_allclose(model.predict(zero), model.intercept_, rtol=1e-4, atol=1e-4)
+    stored = csr_array((np.zeros(2), [0, 2], [0, 2]), shape=(1, 3))
+    np.testing.assert_array_equal(model.predict(stored), model.predict(csr_array((1, 3))))
+
+
+@pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
+def test_several_values_in_a_cell_in_any_order(cls):
+    rng = np.random.default_rng(0)
+    cells = [list(rng.choice(list("abcdefgh"), rng.integers(1, 5))) for _ in range(300)]
+    moved = [list(rng.permutation(cell)) for cell in cells]
+    y = [int("a" in cell or "b" in cell) for cell in cells]
+
+    def table(cells):
+        return np.array([[cell, "x"] for cell in map(tuple, cells)], dtype=object)
+
+    encoder = FieldEncoder(n_buckets=50, pooling="mean")
+    X, Z = encoder.transform(table(cells)), encoder.transform(table(moved))
+    params = {} if cls is FMClassifier else {"fields": 2}
+    for engine in ("numpy", "auto"):
+        model = cls(random_state=0, engine=engine, **params).fit(X, y)
+        again = cls(random_state=0, engine=engine, **params).fit(Z, y)
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(Z))
+        assert log_loss(y, model.predict_proba(X)) < 0.3
+
+
+def test_slices_of_a_stream_settle_the_same_units():
+    X, y, _ = mixed()
+    X[:70, 8] = 0  # joins later
+    whole = FMClassifier(random_state=0, batch_size=32).partial_fit(X, y, classes=[0, 1])
+    parts = FMClassifier(random_state=0, batch_size=32)
+    for start in range(0, 400, 64):
+        parts.partial_fit(X[start : start + 64], y[start : start + 64], classes=[0, 1])
+    np.testing.assert_array_equal(parts.predict_proba(X), whole.predict_proba(X))
+    assert sorted(np.flatnonzero(whole._columns.units.shift)) == [7, 10]
+
+
+@every_estimator
+def test_ending_worse_than_the_average_says_so(cls):
+    """Steps are too large, and nothing is held out that could stop them."""
+    X, y, signal = mixed(60)
+    y = signal if cls in REGRESSORS else y
+    X[7, 8] = 1e9
+    rates = [name for name in cls().get_params() if name.endswith("learning_rate")]
+    model = cls(random_state=0, max_iter=2, **dict.fromkeys(rates, 30.0))
+    with pytest.warns(ConvergenceWarning, match="(worse|diverged).*column 8: its value 1e"):
+        model.fit(X, y)
+
+
+def test_a_lognormal_column_in_cents_beside_one_hot_columns():
+    rng = np.random.default_rng(0)
+    X = hstack([csr_array(np.eye(20)[rng.integers(20, size=2000)]) for _ in range(5)])
+    amount = rng.lognormal(size=2000)
+    signal = X @ rng.normal(size=100) + np.log(amount)
+    y = (signal > 0).astype(int)
+    for model in (FMClassifier(random_state=0), FFMClassifier(random_state=0)):
+        losses = []
+        for unit in (1, 1e5):
+            Z = csr_array(hstack([X, csr_array(amount[:, None] * unit)]))
+            model.fit(Z[:1500], y[:1500])
+            losses.append(log_loss(y[1500:], model.predict_proba(Z[1500:])))
+        assert losses[1] == pytest.approx(losses[0], rel=0.01)
+        assert losses[1] < 0.6
