@@ -155,7 +155,7 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         `max_iter` more passes: parameters, solver states, seed, fields and the classes or
         the scale of y stay, new columns join.
         """
-        with self._learner() as learner, one_blas_thread:
+        with self._learner() as (learner, _), one_blas_thread:
             data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
         self._warn_of_outcome(data)
         return self
@@ -200,13 +200,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
 
     def _partial_fit(self, X, y, sample_weight, learn):
         self._validate_params()  # scikit-learn does so in the first call only
-        with self._learner() as learner, one_blas_thread:
-            data = learner._fit_online(X, y, sample_weight, learn)
+        with self._learner() as (learner, undo), one_blas_thread:
+            data = learner._fit_online(X, y, sample_weight, learn, undo)
         if any(model.history.outcome == "diverged" for model in self._models):
             self._warn_of_outcome(data)
         return self
 
-    def _fit_online(self, X, y, sample_weight, learn):
+    def _fit_online(self, X, y, sample_weight, learn, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         resume = self.__sklearn_is_fitted__()
         if resume:
@@ -217,18 +217,13 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
         starts = range(0, len(data.used), size)
         batches = [data.used[start : start + size] for start in starts]
         self._grow(data, batches, batches[0], resume, size)
-        batcher, undo = self._batcher(data), [Undo() for _ in self._models]
+        batcher = self._batcher(data)
 
         def train_output(model, output):
             sample = self._sample(batcher, data, output)
-            train_online(model, self._loss, sample, size, undo[output])
+            train_online(model, self._loss, sample, size, undo)
 
-        try:
-            self._for_each_output(train_output)
-        except BaseException:
-            for steps in undo:
-                steps.take_back()
-            raise
+        self._for_each_output(train_output)
         return data
 
     # -- input ----------------------------------------------------------------------
@@ -467,16 +462,23 @@ class FactorizationBase(CallbackSupportMixin, BaseEstimator):
     def _learner(self):
         """A copy to learn with. What it has learned in the end becomes ours in one assignment.
 
+        Steps on parameters that it shares with us are taken back if there is no such end.
         Another thread, and whoever catches an exception, sees the old model or the new one.
         """
-        learner = self._snapshot()
+        learner, undo, ours = self._snapshot(), Undo(), None
         before = learner.__dict__.copy()
-        yield learner
-        after = learner.__dict__
-        gone = before.keys() - after.keys()
-        kept = {name: value for name, value in self.__dict__.items() if name not in gone}
-        learned = {n: value for n, value in after.items() if before.get(n, before) is not value}
-        self.__dict__ = kept | learned
+        try:
+            yield learner, undo
+            after = learner.__dict__
+            gone = before.keys() - after.keys()
+            kept = {name: value for name, value in self.__dict__.items() if name not in gone}
+            learned = {n: value for n, value in after.items() if before.get(n, before) is not value}
+            ours = kept | learned
+            self.__dict__ = ours
+        except BaseException:
+            if self.__dict__ is not ours:
+                undo.take_back()
+            raise
 
     def _make_crosses(self):
         """Which fields the model crosses, None if it does not."""

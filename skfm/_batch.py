@@ -127,11 +127,11 @@ class Columns:
         if n_features >= 2**31:
             raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
         self.fields, self.slot_of = fields, np.full(n_features, -1, np.int32)
+        self.field = np.empty(0, np.int32)
         self._know(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
 
     def _know(self, seen, units):
-        self.seen, self.units, self.field = seen, units, self.fields.of(seen)
-        self.shifted = seen[units.shift != 0]
+        self.seen, self.units, self.shifted = seen, units, seen[units.shift != 0]
         self.plain = not len(self.shifted) and bool((units.scale == 1).all())
 
     def __len__(self):
@@ -161,11 +161,14 @@ class Columns:
 
     def extended(self, columns, units):
         """The same with slots for new columns."""
+        if not len(columns):
+            return self
         longer = object.__new__(Columns)
         longer.fields, longer.slot_of = self.fields, self.slot_of
         # Slots given to columns that did not come to stay would soon be those of others.
         longer.slot_of[longer.slot_of >= len(self)] = -1
         units = Units(*map(np.concatenate, zip(self.units, units, strict=True)))
+        longer.field = np.concatenate([self.field, self.fields.of(columns)])
         longer._know(np.concatenate([self.seen, columns]), units)
         longer.slot_of[columns] = np.arange(len(self), len(longer))
         return longer

@@ -325,7 +325,10 @@ def dump_ffm_file(X, y, f, *, fields=None):
             entries = [
                 f" {field}:{column}:{value}"
                 for field, column, value in zip(
-                    fields.labels_of(columns).tolist(), columns.tolist(), _texts(X.data[part]), strict=True
+                    fields.labels_of(columns).tolist(),
+                    columns.tolist(),
+                    _texts(X.data[part]),
+                    strict=True,
                 )
             ]
             ends = (ends - ends[0]).tolist()

@@ -1,7 +1,5 @@
 """Solvers, and the parameter blocks that they update. Neither knows of models."""
 
-import copy
-
 import numpy as np
 
 _CHUNK_ROWS = 1 << 14
@@ -105,9 +103,8 @@ class Block:
 
     def fork(self, copied):
         """A block that can grow and change its solver by itself; its rows are copies or ours."""
-        other = copy.copy(self)
-        if copied:
-            other.arrays = self.copy()
+        other = object.__new__(Block)  # what is pickled has no spare rows
+        other.__dict__ = self.__dict__ | ({"arrays": self.copy()} if copied else {})
         return other
 
     def change_solver(self, solver):

@@ -84,7 +84,9 @@ class Model:
         """
         other = copy.copy(self)
         other.blocks = [block.fork(copied) for block in self.blocks]
-        other.history = copy.deepcopy(self.history)
+        curves = {"loss_curve": [*self.history.loss_curve]}
+        curves["validation_scores"] = [*self.history.validation_scores]
+        other.history = replace(self.history, **curves)
         return other
 
     def continue_with(self, head, solvers):
