@@ -1,9 +1,12 @@
 """Variables of a table: how their cells are read, and which columns each becomes.
 
 A variable is read as float64 numbers with NaN where they are missing, or as `Categories`.
-An encoding has a `width`, the number of its columns, ``encode(cells)`` and ``labels()``.
+An encoding has a `width`, the number of its columns, ``encode(cells)`` and ``labels()``, and
+`numeric` says whether its cells are numbers.
 """
 
+import re
+from decimal import Decimal
 from itertools import chain, compress, count, pairwise, repeat
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -15,17 +18,22 @@ from ._batch import MAX_VALUE
 
 
 class Categories(NamedTuple):
-    """Distinct values and, for each cell, the number of its value; -1 where it is missing.
+    """Distinct values, their types and, for each cell, the number of its value.
 
-    A cell with several values is a tuple.
+    It is -1 where the value is missing. A cell with several values is a tuple.
     """
 
     codes: np.ndarray
     values: list
+    types: set
 
     @property
     def has_lists(self):
-        return tuple in set(map(type, self.values))
+        return tuple in self.types
+
+    @property
+    def texts(self):
+        return self.values if self.types <= {str} else [*map(text_of, self.values)]
 
 
 class Slots(NamedTuple):
@@ -36,35 +44,115 @@ class Slots(NamedTuple):
     counts: np.ndarray | None = None
 
 
+# -- texts ----------------------------------------------------------------------------
+
+
+def text_of(value):
+    """The text of a value; that of a number is the shortest, whatever type holds it.
+
+    A whole number has the text of the integer. Of another one in float32, it is the shortest
+    decimal that float32 rounds to it, which is what stood in the file that it was read from.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, Decimal):
+        return as_read(str(value))
+    if isinstance(value, Integral) or not isinstance(value, Real):
+        return str(value)
+    number = float(value)
+    if isinstance(value, np.floating) and not number.is_integer():
+        number = float(str(value))
+    return _text_of_float(number)
+
+
+def _text_of_float(number):
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def as_read(text):
+    """The text of the number or boolean that a reader of files may make of a text.
+
+    It does where the rest of a column are numbers or booleans, too. What is too large for
+    float64 keeps its text: ids in hexadecimal, such as "1e999999", are not all infinity.
+    """
+    match = _READABLE.fullmatch(text)
+    kind = match and match.lastgroup
+    if kind is None:
+        return text
+    if kind == "boolean":
+        return text.capitalize()
+    if kind == "integer":
+        return str(int(text))
+    number = float(text)
+    return text if kind == "decimal" and np.isinf(number) else _text_of_float(number)
+
+
+_READABLE = re.compile(
+    r"(?P<boolean>true|false)|\s*[+-]?(?:(?P<integer>[0-9]{1,4000})|(?P<infinity>inf(?:inity)?)"
+    r"|(?P<decimal>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?))\s*",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def all_as_read(texts):
+    """`as_read` of each, where a fast look at their bytes finds the few that may change."""
+    joined = "\0".join(texts).encode(errors="surrogatepass") + b"\0"
+    ends = np.flatnonzero(np.frombuffer(joined, np.uint8) == 0)
+    if len(ends) != len(texts):  # some hold this character themselves
+        return [*map(as_read, texts)]
+    starts = np.append(0, ends[:-1] + 1)
+    lacks = np.bitwise_or.reduceat(np.frombuffer(joined.translate(_LACKS), np.uint8), starts)
+    leading = np.frombuffer(joined, np.uint8)[starts]
+    as_it_is = (lacks & 3 == 3) | ((lacks & 4 == 0) & (leading != ord("0")))
+    texts = texts.copy()
+    for i in np.flatnonzero(~as_it_is).tolist():
+        texts[i] = as_read(texts[i])
+    return texts
+
+
+# Of each byte, whether it is 1: in no number, 2: in none of the words, 4: no digit.
+_KINDS = {
+    1: b" \t\n\r\f\v+-0123456789.eE",
+    2: b" \t\n\r\f\v+-infytrualseINFYTRUALSE",
+    4: b"0123456789",
+}
+_LACKS = bytes(
+    sum(bit for bit, those in _KINDS.items() if byte and byte not in those) for byte in range(256)
+)
+
+
 # -- reading --------------------------------------------------------------------------
 
 
-def read(cells, name, kind=None):
-    """Read a pandas or polars series or an array as `kind`, or as its data type says.
+def read(cells, name, numeric=None, verb="holds"):
+    """Read a pandas or polars series or an array as numbers or categories.
 
     Parameters
     ----------
     cells : Series or ndarray of shape (n_rows,)
-    name : str
-        What messages call it.
-    kind : {np.ndarray, Categories, None}
+    name, verb : str
+        What messages call it, and how they go on where a value is no number.
+    numeric : bool or None
+        Whether they are numbers, which strings may hold, too. None asks the data type.
 
     Returns
     -------
     numbers : ndarray of shape (n_rows,), float64, or Categories
     """
     dtype = cells.dtype
-    if kind is None and hasattr(dtype, "categories"):
-        kind = Categories
+    if numeric is None and hasattr(dtype, "categories"):
+        numeric = False
     if hasattr(dtype, "is_temporal"):  # polars
-        numeric, temporal = dtype.is_numeric(), dtype.is_temporal()
+        has_numbers, temporal = dtype.is_numeric(), dtype.is_temporal()
     else:
-        numeric, temporal = dtype.kind in "iuf", dtype.kind in "mM"
+        has_numbers, temporal = dtype.kind in "iuf", dtype.kind in "mM"
     if temporal:
         raise ValueError(
             f"Variable {name!r} holds dates or times. Turn them into numbers or categories first."
         )
-    if numeric and kind is not Categories:
+    if has_numbers and numeric is not False:
         return _numbers(cells)
     try:
         found = _factorize(cells)
@@ -72,17 +160,22 @@ def read(cells, name, kind=None):
         raise ValueError(
             f"Variable {name!r} holds values that are no categories: {error}."
         ) from error
-    types = set(map(type, found.values))
-    others = {t for t in types if not _holds_numbers(t)}
-    if kind is Categories or (kind is None and (others or not types)):
+    if numeric is None:
+        numeric = bool(found.types) and all(map(_holds_numbers, found.types))
+    if not numeric:
         return found
-    if others:
-        other = next(value for value in found.values if type(value) in others)
-        raise ValueError(f"Variable {name!r} held numbers in fit, but now {other!r}.")
-    try:
-        return np.array([*found.values, np.nan], np.float64)[found.codes]
-    except OverflowError as error:
-        raise ValueError(f"Variable {name!r} holds numbers too large for float64.") from error
+    numbers = np.full(len(found.values) + 1, np.nan)
+    for i, value in enumerate(found.values):
+        try:
+            numbers[i] = _number(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Variable {name!r} {verb} {value!r}, which is no number. If the values are "
+                "categories, name the variable in categorical_features."
+            ) from error
+        except OverflowError as error:
+            raise ValueError(f"Variable {name!r} holds numbers too large for float64.") from error
+    return numbers[found.codes]
 
 
 def _numbers(cells):
@@ -91,43 +184,84 @@ def _numbers(cells):
     return cells.cast(float).to_numpy() if hasattr(cells, "cast") else cells.astype(np.float64)
 
 
+def _number(value):
+    """The number that a value is or, as a text, says; True is 1."""
+    if isinstance(value, str | bytes):
+        text = text_of(value)
+        match = _READABLE.fullmatch(text)
+        if match is None:
+            raise ValueError(text)
+        value = text.lower() == "true" if match["boolean"] else text
+    elif not isinstance(value, Real | Decimal | np.bool_):
+        raise TypeError(type(value))
+    return float(value)
+
+
 def _holds_numbers(value_type):
     return issubclass(value_type, Real) and not issubclass(value_type, bool)
 
 
 def _factorize(cells):
     """Number the distinct values in order of appearance, by the library that has them."""
-    dtype = cells.dtype
+    dtype, narrow_type = cells.dtype, _narrow_type(cells.dtype)
     try:
+        found = None
         if hasattr(cells, "factorize"):
             codes, values = cells.factorize()
-            return Categories(codes, values.tolist())
-        if hasattr(cells, "replace_strict") and not (dtype.is_nested() or dtype.is_object()):
+            found = _without_missing(codes, values.tolist(), narrow_type)
+        elif hasattr(cells, "replace_strict") and not (dtype.is_nested() or dtype.is_object()):
             values = cells.unique(maintain_order=True).drop_nulls()
             numbers = np.arange(len(values), dtype=np.int32)
             codes = cells.replace_strict(values, numbers, default=-1).to_numpy()
-            return _without_missing(codes, values.to_list())
+            found = _without_missing(codes, values.to_list(), narrow_type)
+        if found and (str(dtype) != "object" or found.types <= {str}):
+            return found  # of objects, libraries take True and 1 for equal
     except (TypeError, NotImplementedError):  # lists
         pass
     cells = cells.to_list() if hasattr(cells, "to_list") else cells.tolist()
+    return _without_missing(*_distinct([*map(_key, cells)]), narrow_type)
+
+
+def _key(cell):
+    """What equals the keys of other cells only if their texts are the same."""
+    if isinstance(cell, list | set | tuple | np.ndarray):
+        return tuple([str(v) if isinstance(v, bool | np.bool_) else v for v in cell])
+    return str(cell) if isinstance(cell, bool | np.bool_) else cell
+
+
+def _distinct(keys):
+    """The number of each key in the distinct ones, which are in order of appearance."""
     first_of = {}
-    try:
-        first = np.fromiter(map(first_of.setdefault, cells, count()), np.intp, len(cells))
-    except TypeError:
-        cells = [tuple(c) if isinstance(c, list | set | np.ndarray) else c for c in cells]
-        first_of = {}
-        first = np.fromiter(map(first_of.setdefault, cells, count()), np.intp, len(cells))
+    first = np.fromiter(map(first_of.setdefault, keys, count()), np.intp, len(keys))
     number = np.cumsum(first == np.arange(len(first))) - 1
-    return _without_missing(number[first], list(first_of))
+    return number[first], list(first_of)
 
 
-def _without_missing(codes, values):
-    if set(map(type, values)) <= {str, bool, int, tuple}:
-        return Categories(codes, values)
+def _narrow_type(dtype):
+    """NumPy's type of floats shorter than float64, which lists of them do not tell."""
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+    name = str(dtype).lower().removesuffix("[pyarrow]")
+    return _NARROW_TYPES.get(name)
+
+
+_NARROW_TYPES = {
+    "float32": np.float32,
+    "float": np.float32,  # Arrow's names
+    "float16": np.float16,
+    "halffloat": np.float16,
+}
+
+
+def _without_missing(codes, values, narrow_type):
+    types = set(map(type, values))
+    if types <= {str, bool, int, tuple}:
+        return Categories(codes, values, types)
     known = np.array([not _is_missing(value) for value in values])
     number = np.where(known, np.cumsum(known) - 1, -1)
     kept = [value for value, keep in zip(values, known, strict=True) if keep]
-    return Categories(np.append(number, -1)[codes], kept)
+    if narrow_type:
+        kept = [*map(narrow_type, kept)]
+    return Categories(np.append(number, -1)[codes], kept, set(map(type, kept)))
 
 
 def _is_missing(value):
@@ -147,28 +281,51 @@ class Vocabulary:
     occur, or fields could not be inferred.
     """
 
-    kind = Categories
+    numeric = False
 
     def __init__(self, cells, min_count, max_categories):
-        codes, values = cells
-        counts = np.bincount(codes + 1, minlength=len(values) + 1)
+        codes, texts = cells.codes, cells.texts
+        if texts is not cells.values:  # several may have the same
+            number, texts = _distinct(texts)
+            codes = np.append(number, -1)[codes]
+        counts = np.bincount(codes + 1, minlength=len(texts) + 1)
         order = np.argsort(-counts[1:], kind="stable")
         order = order[counts[1:][order] >= min_count][:max_categories]
-        column = np.full(len(values), -1)
+        column = np.full(len(texts), -1)
         column[order] = np.arange(len(order))
         kept = column >= 0
-        self.column_of = dict(zip(compress(values, kept), column[kept].tolist(), strict=True))
-        self.has_missing = bool(counts[0])
-        self.width = len(self.column_of) + self.has_missing + 1
+        self._set(compress(texts, kept), column[kept], bool(counts[0]))
+
+    def _set(self, texts, column, has_missing):
+        self.column_of = dict(zip(texts, column.tolist(), strict=True))
+        self.has_missing = has_missing
+        self.width = len(column) + has_missing + 1
+
+    def __getstate__(self):
+        """Arrays, which every format keeps as they are: the texts in a row, and their lengths."""
+        texts, columns = [*self.column_of], [*self.column_of.values()]
+        text = "".join(texts).encode(errors="surrogatepass")
+        return {
+            "text": np.frombuffer(text, np.uint8),
+            "lengths": np.array([*map(len, texts)], np.int64),
+            "column": np.array(columns, np.int64),
+            "has_missing": self.has_missing,
+        }
+
+    def __setstate__(self, state):
+        text = state["text"].tobytes().decode(errors="surrogatepass")
+        ends = [0, *np.cumsum(state["lengths"]).tolist()]
+        texts = [text[start:end] for start, end in pairwise(ends)]
+        self._set(texts, state["column"], state["has_missing"])
 
     def encode(self, cells):
         unknown, size = self.width - 1, len(cells.values)
-        columns = map(self.column_of.get, cells.values, repeat(unknown))
+        columns = map(self.column_of.get, cells.texts, repeat(unknown))
         columns = np.fromiter(chain(columns, [unknown - self.has_missing]), np.int32, size + 1)
         return Slots(columns[cells.codes])
 
     def labels(self):
-        yield from (f"={_text(value)}" for value in sorted(self.column_of, key=self.column_of.get))
+        yield from (f"={text}" for text in sorted(self.column_of, key=self.column_of.get))
         yield from ["=<missing>"] * self.has_missing + ["=<unknown>"]
 
 
@@ -178,7 +335,7 @@ class Bins:
     None for numbers where there were none.
     """
 
-    kind = np.ndarray
+    numeric = True
 
     def __init__(self, edges, any_seen=True):
         self.edges = edges
@@ -215,7 +372,7 @@ class Bins:
         return Slots(np.minimum(columns, missing))
 
     def labels(self):
-        edges = [_text(edge) for edge in self.edges]
+        edges = [str(edge).removesuffix(".0") for edge in (self.edges + 0.0).tolist()]
         if edges:
             yield f"<{edges[0]}"
             yield from (f"=[{low}, {high})" for low, high in pairwise(edges))
@@ -228,11 +385,11 @@ class Bins:
 class Value:
     """One column for the number itself, standardized, and one for missing values."""
 
-    kind, width = np.ndarray, 2
+    numeric, width = True, 2
 
     def __init__(self, numbers, name):
         with np.errstate(over="ignore", invalid="ignore"):
-            self.mean, self.scale = np.nanmean(numbers), np.nanstd(numbers) or 1.0
+            self.mean, self.scale = float(np.nanmean(numbers)), float(np.nanstd(numbers)) or 1.0
         if not np.isfinite([self.mean, self.scale]).all():
             raise ValueError(
                 f"Variable {name!r} holds infinity, or numbers too large to standardize; use "
@@ -255,18 +412,21 @@ class Buckets:
     Logarithmic bins of numbers take their own column each as long as there are enough.
     """
 
-    def __init__(self, kind, width, separator, pooling):
-        self.kind, self.width, self.separator, self.pooling = kind, width, separator, pooling
+    def __init__(self, numeric, width, separator, pooling):
+        self.numeric, self.width, self.separator, self.pooling = numeric, width, separator, pooling
 
     def encode(self, cells):
-        if self.kind is np.ndarray:
+        if self.numeric:
             missing = np.isnan(cells)
             columns = 1 + logarithmic(np.where(missing, 0, cells)) % (self.width - 1)
             return Slots(np.where(missing, 0, columns).astype(np.int32))
         if not (self.separator or cells.has_lists):
-            return Slots(np.append(self._buckets(cells.values), np.int32(0))[cells.codes])
+            columns = self._buckets(cells.texts)
+            return Slots(np.append(columns, np.int32(0))[cells.codes])
         parts = [*map(self._parts, cells.values), [None]]
-        columns = self._buckets([*chain.from_iterable(parts)])
+        texts = [*chain.from_iterable(parts)]
+        columns = self._buckets([text or "" for text in texts])
+        columns[[text is None for text in texts]] = 0
         lengths = np.array([*map(len, parts)])
         counts = lengths[cells.codes]
         start = (np.cumsum(lengths) - lengths)[cells.codes]
@@ -275,22 +435,25 @@ class Buckets:
         return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
 
     def _parts(self, value):
-        """The values of one cell; a missing one if there are none."""
+        """The texts of the values in one cell; None if there are none."""
         if isinstance(value, tuple):
-            parts = [part for part in value if not _is_missing(part)]
-        elif self.separator and isinstance(value, str):
-            parts = [part for part in value.split(self.separator) if part]
+            parts = [text_of(part) for part in value if not _is_missing(part)]
         else:
-            return [value]
+            parts = [as_read(text_of(value))]  # a number may have the separator in it
+            if self.separator:
+                parts = [part for part in parts[0].split(self.separator) if part]
         return parts or [None]
 
-    def _buckets(self, values):
-        texts = values if set(map(type, values)) == {str} else map(_text, values)
-        hashes = np.array([murmurhash3_32(text, positive=True) for text in texts], np.int64)
-        buckets = 1 + hashes % (self.width - 1)
-        if None in values:
-            buckets[[value is None for value in values]] = 0
-        return buckets.astype(np.int32)
+    def _buckets(self, texts):
+        texts = all_as_read(texts)
+        # Arguments by position: this takes most of the time.
+        try:
+            hashes = [*map(murmurhash3_32, texts, repeat(0), repeat(True))]
+        except UnicodeEncodeError:  # half of a surrogate pair
+            texts = [text.encode(errors="surrogatepass") for text in texts]
+            hashes = [*map(murmurhash3_32, texts, repeat(0), repeat(True))]
+        hashes = np.array(hashes, np.int64)
+        return (1 + hashes % (self.width - 1)).astype(np.int32)
 
     def labels(self):
         yield "=<missing>"
@@ -314,11 +477,3 @@ def _lower_limit(bins):
     first = np.ceil(np.exp(np.sqrt(np.maximum(size - 2, 0))))
     last = np.ceil(np.exp(np.sqrt(np.maximum(size - 1, 0)))) - 1
     return np.where(size <= 2, bins, np.where(bins < 0, -last, first))
-
-
-def _text(value):
-    """What names and hashes say for a value; the same for 3 and 3.0."""
-    if isinstance(value, Integral) or not _holds_numbers(type(value)):
-        return str(value)
-    value = float(value)
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)

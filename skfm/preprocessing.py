@@ -1,5 +1,6 @@
 """From tables to fields: every variable becomes one field of columns."""
 
+import copy
 from collections.abc import Hashable
 from numbers import Integral, Real
 
@@ -10,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from ._variables import Bins, Buckets, Categories, Value, Vocabulary, read
+from ._variables import Bins, Buckets, Value, Vocabulary, read
 
 __all__ = ["FieldEncoder"]
 
@@ -46,11 +47,17 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     n_buckets : int, default=None
         Hash categories into that many columns for each variable, the first of which is
         for missing values, instead of learning a vocabulary. Nothing needs to be fitted
-        then, and ``fields=<number of variables>`` describes the result. At least 2.
+        then, and ``fields=<number of variables>`` describes the result. All variables are
+        categories then, unless `categorical_features` says otherwise. At least 2.
     categorical_features : "all" or array-like of {int, str, bool}, default=None
-        Variables of numbers to take as categories, such as ids, by name or position, or as
-        a mask over all variables.
-        Strings, booleans and categorical data types are always categories.
+        Variables to take as categories, by name or position, or as a mask over all variables.
+
+        - With a vocabulary: name numbers that are ids. Strings, booleans and categorical
+          data types are always categories, and so is every variable with "all".
+        - With `n_buckets`: exactly the named variables are categories, and all others are
+          numbers, whatever type holds them; with an empty list, all are. None and "all" take
+          every variable as categories. The data type does not matter, as it may change from
+          one chunk of a file to the next.
     separators : dict, default=None
         For variables that hold several values in one string, by name or position, what is
         between the values: ``{"genres": "|"}``. Cells that are lists, tuples, sets or
@@ -78,11 +85,20 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     if there were any in training; unknown and rare values, and missing ones if there were
     none in training. For numbers: the bins (or the value), and missing values.
 
-    A category is the value itself: the string "1" is another category than the number 1. pandas,
-    polars and NumPy give the same matrix for the same values. An object array holds numbers
-    where all its values are numbers.
+    A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
+    True and "True". Bytes are decoded from UTF-8. pandas, polars and NumPy give the same matrix
+    for the same values. An object array holds numbers where all its values are numbers.
 
-    Hashing takes the MurmurHash3 of a category's text, where 3.0 and 3 have the same.
+    A vocabulary does not read strings as numbers: "03" and "3" are two categories. Pass
+    ``dtype=str`` to :func:`pandas.read_csv` for codes with leading zeros, or it makes numbers of
+    them. Where a variable held numbers in `fit`, strings are read as numbers.
+
+    Hashing takes the MurmurHash3 of a category's text. A cell has the same entry whatever
+    stands in the other rows, also where those decide whether a reader of files makes a number
+    of it: "03", " 3", "3.0", "3e0" and 3 are one category, and so are "true" and True. What the
+    reader has lost cannot be restored: pandas rounds integers beyond 2**53 if others in the
+    chunk are missing or have fractions, and makes infinity of numbers too large for float64.
+    Whole numbers in float32 have the text of the integer, others that of the shortest decimal.
 
     References
     ----------
@@ -152,7 +168,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Learn the categories and bins.
 
-        With `n_buckets` there are none; which variables are numbers is noted down.
+        With `n_buckets` there are none; only the names of the variables are noted down.
 
         Parameters
         ----------
@@ -191,7 +207,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         encoded : csr_array of shape (n_samples, n_features_out), float32
             See :meth:`transform`.
         """
-        return self._encode(self._fit(X), self._encodings)
+        fitted, variables = self._fit(X)
+        return fitted._encode(variables, fitted._encodings)
 
     def transform(self, X):
         """Encode rows.
@@ -211,13 +228,14 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If the variables are not those of `fit`, or hold something else.
         """
-        if self.n_buckets is None:
-            check_is_fitted(self)
-        if self.__sklearn_is_fitted__():
-            return self._encode(self._read(X, reset=False), self._encodings)
-        self._validate_params()
-        variables = self._read(X)
-        return self._encode(variables, self._make_encodings(variables))
+        now = copy.copy(self)  # another thread may fit the encoder meanwhile
+        if now.n_buckets is None:
+            check_is_fitted(now)
+        if now.__sklearn_is_fitted__():
+            return now._encode(now._read(X, reset=False), now._encodings)
+        now._validate_params()
+        variables = now._read(X)
+        return now._encode(variables, now._make_encodings(variables))
 
     def get_feature_names_out(self, input_features=None):
         """Names of the output columns, such as ``site=1fbe01fe``.
@@ -231,9 +249,10 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         -------
         names : ndarray of str objects of shape (n_features_out,)
         """
-        check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        pairs = zip(names, self._encodings, strict=True)
+        now = copy.copy(self)
+        check_is_fitted(now)
+        names = _check_feature_names_in(now, input_features)
+        pairs = zip(names, now._encodings, strict=True)
         return np.array([name + end for name, e in pairs for end in e.labels()], object)
 
     @property
@@ -249,15 +268,16 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     # -- the work ---------------------------------------------------------------------
 
     def _fit(self, X):
-        """Fit; return the variables of X."""
-        before = self.__dict__.copy()
-        try:
-            variables = self._read(X, reset=True)
-            self._encodings = self._make_encodings(variables)
-        except BaseException:
-            self.__dict__ = before  # the names of the variables are noted before all is checked
-            raise
-        return variables
+        """Fit; return a copy of the fitted encoder and the variables of X.
+
+        All is learned by the copy and taken over at once: who transforms meanwhile, or goes on
+        after an interrupt, has the encoder as it was before or as it is after.
+        """
+        fitted = copy.copy(self)
+        variables = fitted._read(X, reset=True)
+        fitted._encodings = fitted._make_encodings(variables)
+        self.__dict__ = fitted.__dict__.copy()
+        return fitted, variables
 
     def _read(self, X, reset=None):
         """The names of the variables of a table and, for each, what its cells are.
@@ -283,30 +303,32 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
                 f"minimum of 1 is required by {type(self).__name__}."
             )
         if reset is False:
-            kinds = [encoding.kind for encoding in self._encodings]
+            numeric = [encoding.numeric for encoding in self._encodings]
         else:
-            chosen = self._categorical(names)
-            kinds = [Categories if i in chosen else None for i in range(len(names))]
-        cells = [read(*args) for args in zip(series, names, kinds, strict=True)]
+            numeric = self._are_numeric(names)
+        refitted = reset is False and self.n_buckets is None
+        verb = "held numbers in fit, but now" if refitted else "holds"
+        cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
         for name, column in zip(names, cells, strict=True):
             if self.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
                 raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
         return names, cells
 
-    def _categorical(self, names):
-        """Positions of the variables that are named as categorical."""
+    def _are_numeric(self, names):
+        """Of each variable, whether it holds numbers; None where its data type says so."""
         named = self.categorical_features
-        if named is None:
-            return set()
-        if isinstance(named, str):
-            return set(range(len(names)))
-        if all(isinstance(choice, bool | np.bool_) for choice in named):
+        if isinstance(named, str) or (named is None and self.n_buckets is not None):
+            return [False] * len(names)
+        named = [] if named is None else named
+        if len(named) and all(isinstance(choice, bool | np.bool_) for choice in named):
             if len(named) != len(names):
                 raise ValueError(
                     f"categorical_features is a mask of {len(named)} for {len(names)} variables."
                 )
             named = np.flatnonzero(named).tolist()
-        return _positions(named, names, "categorical_features")
+        chosen = _positions(named, names, "categorical_features")
+        otherwise = None if self.n_buckets is None else True
+        return [False if i in chosen else otherwise for i in range(len(names))]
 
     def _make_encodings(self, variables):
         names, cells = variables
@@ -341,11 +363,15 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         ]
 
     def _make_encoding(self, name, cells, numeric, separator):
-        is_number = isinstance(cells, np.ndarray)
+        numeric_cells = isinstance(cells, np.ndarray)
         if self.n_buckets is not None:
-            kind = np.ndarray if is_number else Categories
-            return Buckets(kind, self.n_buckets, separator, self.pooling)
-        if not is_number:
+            if numeric_cells and separator:
+                raise ValueError(
+                    f"separators names {name!r}, which holds numbers; name it in "
+                    "categorical_features, too."
+                )
+            return Buckets(numeric_cells, int(self.n_buckets), separator, self.pooling)
+        if not numeric_cells:
             least = self.min_frequency or 0
             least *= 1 if isinstance(least, Integral) else len(cells.codes)
             return Vocabulary(cells, least, self.max_categories)

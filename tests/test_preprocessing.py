@@ -1,15 +1,19 @@
 """From tables to fields."""
 
+import datetime
 import itertools
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import murmurhash3_32
@@ -80,7 +84,7 @@ def tables(columns):
         {"categorical_features": ["hour", 4]},
         {"categorical_features": "all"},
         {"n_buckets": 32},
-        {"n_buckets": 1000, "categorical_features": [2]},
+        {"n_buckets": 1000, "categorical_features": [0, 1, 2, 4, 5]},
     ],
 )
 def test_every_table_gives_the_same_matrix(params):
@@ -126,7 +130,7 @@ def test_a_vocabulary_by_hand():
     expected = [[1, 4], [0, 4], [2, 4], [0, 5], [3, 6], [1, 5], [0, 5]]
     assert encoder.transform(X).indices.reshape(-1, 2).tolist() == expected
     unknown = encoder.transform([["new", -1e300], [float("nan"), float("inf")], [b"a", 3]])
-    assert unknown.indices.reshape(-1, 2).tolist() == [[3, 4], [2, 5], [3, 4]]
+    assert unknown.indices.reshape(-1, 2).tolist() == [[3, 4], [2, 5], [0, 4]]
     # Ties keep the order of appearance; a share of rows; a limit.
     assert FieldEncoder(max_categories=2).fit([["z"], ["a"], ["a"], ["q"]]).get_feature_names_out(
         ["x"]
@@ -198,7 +202,8 @@ def test_logarithmic_bins(numbers, others):
     expected = [max(0, sum(b <= logarithmic_bin(x) for b in seen) - 1) for x in others]
     found = encoder.transform(np.array(others, float)[:, None]).indices
     np.testing.assert_array_equal(found, expected)
-    hashed = FieldEncoder(n_buckets=50).transform(np.array(numbers, float)[:, None])
+    hashed = FieldEncoder(n_buckets=50, categorical_features=[])
+    hashed = hashed.transform(np.array(numbers, float)[:, None])
     expected = [1 + logarithmic_bin(x) % 49 for x in numbers]
     np.testing.assert_array_equal(hashed.indices, expected)
 
@@ -234,7 +239,7 @@ def test_numbers_as_they_are():
 
 def test_buckets_are_those_of_murmurhash():
     X = [["a", 3], ["ü", 3.0], [None, None], [True, -2], ["", 10**6]]
-    encoder = FieldEncoder(n_buckets=20, categorical_features=[1])
+    encoder = FieldEncoder(n_buckets=20)
     encoded = encoder.transform(X)  # never fitted
     assert encoded.shape == (5, 40)
     texts = [("a", "3"), ("ü", "3"), (None, None), ("True", "-2"), ("", "1000000")]
@@ -411,9 +416,95 @@ def test_bad_input_after_fit():
         encoder.transform(pd.DataFrame({"a": [1], "b": [["x"]]}))
 
 
-def test_hashing_and_vocabulary_agree_on_what_is_a_number():
-    X = np.array([[1, "a"], [2.5, "b"], [None, None]], object)
-    for encoder in (FieldEncoder(), FieldEncoder(n_buckets=8)):
-        kinds = [e.kind for e in clone(encoder).fit(X)._encodings]
-        assert kinds[0] is np.ndarray
-        assert kinds[1] is not np.ndarray
+def everything():
+    """A column of each type that a category may have."""
+    day = datetime.date(2026, 11, 25)
+    return pd.DataFrame(
+        {
+            "flag": pd.Series([True, False, None, True], dtype=object),
+            "mixed": pd.Series([True, "True", 1, 1.0], dtype=object),
+            "raw": pd.Series([b"ab", "ab", b"\xff", None], dtype=object),
+            "money": pd.Series([Decimal("1.50"), Decimal("3"), 3, "3"], dtype=object),
+            "day": pd.Series([day, None, day, "2026-11-25"], dtype=object),
+            "text": pd.Series(["x" * 10_000, "\ud800", "\0", ""], dtype=object),
+            "number": [1.5, 2.5, np.nan, 4.0],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"numeric": "value"}, {"n_buckets": 9}, {"categorical_features": "all"}]
+)
+def test_saved_encoders_encode_the_same(params, tmp_path):
+    skops = pytest.importorskip("skops.io")
+    encoder = FieldEncoder(**params).fit(everything())
+    expected = encoder.transform(everything())
+    joblib.dump(encoder, tmp_path / "encoder.joblib")
+    skops.dump(encoder, tmp_path / "encoder.skops")
+    names = skops.get_untrusted_types(file=tmp_path / "encoder.skops")
+    assert all(name.startswith("skfm.") for name in names)
+    for loaded in (
+        joblib.load(tmp_path / "encoder.joblib"),
+        skops.load(tmp_path / "encoder.skops", trusted=names),
+    ):
+        found = loaded.transform(everything())
+        for attribute in ("data", "indices", "indptr"):
+            expect = getattr(expected, attribute)
+            np.testing.assert_array_equal(getattr(found, attribute), expect)
+        np.testing.assert_array_equal(
+            loaded.get_feature_names_out(), encoder.get_feature_names_out()
+        )
+
+
+def test_a_category_is_its_text():
+    encoder = FieldEncoder(categorical_features=["money"]).fit(everything())
+    names = encoder.get_feature_names_out().tolist()
+    assert [name for name in names if name.startswith("flag")] == [
+        *("flag=True", "flag=False", "flag=<missing>", "flag=<unknown>"),
+    ]
+    assert "mixed=True" in names
+    assert "mixed=1" in names
+    assert {"raw=ab", "raw=\\xff", "money=3", "money=1.5", "day=2026-11-25"} <= set(names)
+    codes = FieldEncoder().fit(pd.DataFrame({"code": ["03", "3", "a"]}))
+    assert codes.get_feature_names_out().tolist() == [
+        *("code=03", "code=3", "code=a", "code=<unknown>"),
+    ]
+
+
+def test_other_types_after_fit():
+    table = pd.DataFrame({"id": [3, 3, 4, 5], "n": [1.0, 2.0, 3.5, 4.0]})
+    encoder = FieldEncoder(categorical_features=["id"]).fit(table)
+    expected = encoder.transform(table[:2]).indices
+    for other in (
+        pd.DataFrame({"id": [3.0, 3.0], "n": [1, 2]}),
+        pd.DataFrame({"id": ["3", "3"], "n": ["1", " 2.0"]}),
+        pd.DataFrame({"id": pd.array([3, 3], "Int64"), "n": [Decimal(1), Decimal(2)]}),
+        pl.DataFrame({"id": ["3", "3"], "n": ["1e0", "2"]}),
+    ):
+        np.testing.assert_array_equal(encoder.transform(other).indices, expected)
+    with pytest.raises(ValueError, match="'n' held numbers in fit, but now 'x', which is no"):
+        encoder.transform(pd.DataFrame({"id": [1], "n": ["x"]}))
+
+
+def test_encoding_during_a_refit_is_that_of_the_old_encoder_or_the_new():
+    tables = [pd.DataFrame({"a": list(text), "b": list(text)}) for text in ("abab", "cdef")]
+    encoder, stop = FieldEncoder().fit(tables[0]), threading.Event()
+
+    def transform():
+        found = set()
+        while not stop.is_set():
+            encoded = encoder.transform(tables[0])
+            found.add((encoded.shape, tuple(encoded.indices)))
+        return found
+
+    expected = set()
+    for table in tables:
+        encoded = encoder.fit(table).transform(tables[0])
+        expected.add((encoded.shape, tuple(encoded.indices)))
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(transform)
+        for _ in range(100):
+            for table in tables:
+                encoder.fit(table)
+        stop.set()
+        assert future.result() <= expected

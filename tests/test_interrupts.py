@@ -1,0 +1,538 @@
+"""Ctrl-C or the end of memory, anywhere: the call is undone or done, and no process dies.
+
+An exception is raised at points of skfm's code that are drawn at random, line by line, in
+processes of their own: compiled code that writes where it must not would take pytest along.
+``SKFM_FUZZ_EXAMPLES=2000 pytest tests/test_interrupts.py`` tries more of them.
+"""
+
+import ctypes
+import faulthandler
+import inspect
+import itertools
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent import futures
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import skfm
+from skfm import _threads, _training
+from skfm._engine import load
+from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
+from skfm.preprocessing import FieldEncoder
+
+from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
+
+N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 300))
+N_LIMITS = 200
+MOST_HEADROOM = 40 << 20
+SEED = 0
+ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)
+
+# A process that does not get on for so many seconds counts as dead.
+PATIENCE = 120
+MOST_DEATHS = 5
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="sends signals, and limits memory"),
+]
+
+
+# -- what is interrupted --------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    """A call to interrupt, and how to tell what became of the object that it was made on."""
+
+    name: str
+    start: Callable  # start() is the object, each time the same
+    call: Callable  # call(object) is interrupted
+    look: Callable  # look(object) is a list of arrays, equal for equal objects
+    steps: tuple = ()  # step(object) for each of these, to see whether the object goes on
+    may_stop: bool = False  # whether Ctrl-C may end the call early, with a warning
+
+
+def make_rows(width, entries):
+    """Rows of 4 fields of `width` columns each, and targets of 3 values that depend on them.
+
+    Of the three matrices each has columns that those before it lack.
+    """
+    rng = np.random.default_rng(SEED)
+    n = 160  # enough for early stopping
+    columns = rng.integers(width, size=(n, 4, entries)) + width * np.arange(4)[:, None]
+    rows = np.repeat(np.arange(n), 4 * entries)
+    X = csr_array((np.ones(rows.size, np.float32), (rows, columns.ravel())), shape=(n, 4 * width))
+    X.data[:] = 1
+    score = X @ rng.normal(size=X.shape[1])
+    y = np.searchsorted(np.quantile(score, [1 / 3, 2 / 3]), score)
+    of_row = np.repeat(np.arange(n), np.diff(X.indptr))
+    parts = [X.indices % 3 <= last for last in range(3)]
+    return [csr_array((X.data[p], (of_row[p], X.indices[p])), shape=X.shape) for p in parts], y
+
+
+def make_model(cls, k, engine, n_jobs):
+    model = cls(k, engine=engine, n_jobs=n_jobs, max_iter=2, tol=None, random_state=0)
+    params = {"batch_size": 32, "learning_rate": 0.1}
+    if cls in CLASSIFIERS[:1] + REGRESSORS[1:2]:
+        params["solver"] = "ftrl"
+    if "fields" in model.get_params():
+        params["fields"] = 4
+    if "crosses" in model.get_params():
+        params |= {"crosses": [(0, 1)], "n_cross_buckets": 64, "dropout": 0.2}
+        params["hidden_layer_sizes"] = (4,)
+    return model.set_params(**named(cls, **params))
+
+
+def model_cases(cls, engine, rows, several=False, k=8):
+    """All calls of an estimator; `several` outputs are fitted on two threads."""
+    (old, new, newer), y = rows
+    y = y if several or cls in REGRESSORS else y > 1
+    first = {"classes": np.unique(y)} if cls in CLASSIFIERS else {}
+    on_threads = several or cls is REGRESSORS[1]
+    settings = pickle.dumps(make_model(cls, k, engine, 2 if on_threads else None))
+
+    def fresh():
+        return pickle.loads(settings)
+
+    # Under another learning rate FTRL's states are others, too.
+    changed = {**named(cls, learning_rate=0.2), "warm_start": True}
+    learned = pickle.dumps(fresh().fit(old, y).set_params(**changed))
+
+    def fitted():
+        return pickle.loads(learned)
+
+    def with_room():
+        """With spare rows in its tables, which then need no copy for new columns."""
+        return fitted().partial_fit(new[:32], y[:32])
+
+    def fit(model):
+        model.fit(new, y)
+
+    def partial_fit(model):
+        model.partial_fit(new, y, **first)
+
+    def partial_fit_again(model):
+        model.partial_fit(newer, y, **first)
+
+    def predict(model):
+        model.predict_proba(newer) if cls in CLASSIFIERS else model.predict(newer)
+
+    def look(model):
+        return [scores(model, newer), model.coef_, np.hstack([0, *model.loss_curve_])]
+
+    def case(name, start, call, may_stop=False):
+        model = f"{cls.__name__}, engine={engine}" + ", 3 classes" * several
+        steps = (partial_fit if call is predict else call, partial_fit_again)
+        return Case(f"{model}: {name}", start, call, look, steps, may_stop)
+
+    return [
+        case("first fit", fresh, fit, may_stop=True),
+        case("warm fit", fitted, fit, may_stop=True),
+        case("fit anew", lambda: fitted().set_params(warm_start=False), fit, may_stop=True),
+        case("first partial_fit", fresh, partial_fit),
+        case("partial_fit", fitted, partial_fit),
+        case("partial_fit with room", with_room, partial_fit),
+        case("predict", with_room, predict),
+    ]
+
+
+def all_model_cases(engine, rows):
+    cases = [model_cases(cls, engine, rows) for cls in ESTIMATORS]
+    cases += [model_cases(cls, engine, rows, several=True) for cls in CLASSIFIERS[1:]]
+    # The first call of each model, then the second: a few points see many calls.
+    return [case for same_call in zip(*cases, strict=True) for case in same_call]
+
+
+def encoder_cases():
+    rng = np.random.default_rng(SEED)
+    table = np.empty((300, 3), object)
+    table[:, 0] = rng.choice(["a", "b", "c,d", None], 300)
+    table[:, 1] = np.where(rng.random(300) < 0.1, np.nan, rng.normal(size=300))
+    table[:, 2] = rng.integers(5, size=300)
+
+    def fit(encoder):
+        encoder.fit(table[100:])
+
+    def transform(encoder):
+        encoder.transform(table)
+
+    def look(encoder):
+        X = encoder.transform(table)
+        return [X.indptr, X.indices, X.data, encoder.get_feature_names_out().astype(str)]
+
+    for params in ({}, {"numeric": "value"}, {"n_buckets": 8, "separators": {"x0": ","}}):
+        fitted = pickle.dumps(FieldEncoder(**params).fit(table[:100]))
+        start = lambda fitted=fitted: pickle.loads(fitted)  # noqa: E731
+        fresh = lambda params=params: FieldEncoder(**params)  # noqa: E731
+        yield Case(f"FieldEncoder({params}): first fit", fresh, fit, look, (fit,))
+        yield Case(f"FieldEncoder({params}): fit", start, fit, look, (fit,))
+        yield Case(f"FieldEncoder({params}): transform", start, transform, look, (fit,))
+
+
+def file_cases(folder):
+    (X, *_), y = make_rows(width=12, entries=1)
+    written, partial = Path(folder, "written.ffm"), Path(folder, "partial.ffm")
+
+    def dump(path):
+        dump_ffm_file(X, y, path, fields=4)
+
+    def look(path):
+        X, y, fields = load_ffm_file(path)
+        return [X.indptr, X.indices, X.data, y, fields]
+
+    def look_in_chunks(path):
+        chunks = list(iter_ffm_file(path, chunk_rows=128))
+        return [array for X, y, fields in chunks for array in (X.indices, X.data, y, fields)]
+
+    def look_at_a_second_try(path):
+        dump(path)
+        return [np.frombuffer(path.read_bytes(), np.uint8)]
+
+    dump(written)
+    yield Case("load_ffm_file", lambda: written, look, look)
+    yield Case("iter_ffm_file", lambda: written, look_in_chunks, look_in_chunks)
+    yield Case("dump_ffm_file", lambda: partial, dump, look_at_a_second_try)
+
+
+# -- what may become of it ------------------------------------------------------------
+
+
+def tried(function, *args):
+    """What a function returns, or what it raises as a text."""
+    try:
+        return function(*args)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def behaviour(case, thing):
+    """What is seen of an object now, and as it goes on."""
+    seen = [tried(case.look, thing)]
+    for step in case.steps:
+        failure = tried(step, thing)
+        seen.append(failure if isinstance(failure, str) else tried(case.look, thing))
+    return seen
+
+
+def same(one, other):
+    if isinstance(one, str) or isinstance(other, str):
+        return isinstance(one, str) and one == other
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def agreement(seen, expected):
+    """In how many looks, from the first, two objects behave the same."""
+    pairs = itertools.starmap(same, zip(seen, expected, strict=True))
+    return sum(1 for _ in itertools.takewhile(bool, pairs))
+
+
+class Judge:
+    """Knows how a case behaves where its call is undone, and where it is done.
+
+    `passed` are the points that the call passes.
+    """
+
+    def __init__(self, case, points=nullcontext):
+        self.case = case
+        self.undone, thing = behaviour(case, case.start()), case.start()
+        with points() as counted:
+            case.call(thing)
+        self.done = behaviour(case, thing)
+        self.passed = counted and counted.passed
+        assert not any(isinstance(look, str) for look in [*self.undone[1:], *self.done]), self.done
+
+    def wrong(self, thing, raised, expected, warned):
+        """What is wrong with an object after an interrupted call; None if nothing is.
+
+        `raised` is what the call raised, None if it returned, and `expected` what it may.
+        """
+        about_memory = "memory" in str(raised) or "can't start new thread" in str(raised)
+        other = isinstance(raised, (ValueError, RuntimeError)) and not about_memory
+        if raised is not None and (other or not isinstance(raised, expected)):
+            return f"the call raised {type(raised).__name__}: {raised}"
+        seen = behaviour(self.case, thing)
+        right = [self.done] if raised is None else [self.done, self.undone]
+        agreed = max(agreement(seen, looks) for looks in right)
+        if agreed == len(seen):
+            return None
+        failures = [look for look in seen if isinstance(look, str)]
+        if not raised and self.case.may_stop and any("was stopped" in text for text in warned):
+            if failures:
+                return f"after the early end: {failures[0]}"
+            finite = all(np.isfinite(array).all() for look in seen for array in look)
+            return None if finite else "after the early end: it is not finite"
+        when = ["at once", "after the same call again", "after one more call"][agreed]
+        what = failures[0] if failures else "another state than that before and that after"
+        return f"{'raised' if raised else 'returned'}, then {when}: {what}"
+
+
+def attempt(call, thing):
+    """What an interrupted call raises, and what it warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            call(thing)
+            raised = None
+        except (Exception, KeyboardInterrupt) as error:
+            raised = error.with_traceback(None)
+    return raised, [str(warning.message) for warning in caught]
+
+
+# -- interrupting ---------------------------------------------------------------------
+
+
+class Points:
+    """A context that lists the points that skfm's code passes, and raises at one of them.
+
+    Points are the calls, lines and returns of the package's Python code on all threads. Not
+    those of `_threads.py`: it holds no model but the number of BLAS threads, which an
+    interrupt between two of its lines leaves at one.
+
+    Ctrl-C comes in the main thread only; if the point is on another one, as a signal
+    while the main thread waits for it.
+    """
+
+    def __init__(self, error=None, number=np.inf):
+        self.error, self.number = error, number
+        self.passed, self.place, self.armed = [], None, False
+        self.main = threading.get_ident()
+
+    def __enter__(self):
+        self.armed = True
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_):
+        self.armed = False
+        sys.settrace(None)
+        threading.settrace(None)
+
+    def _trace(self, frame, event, _):
+        file = frame.f_code.co_filename
+        if not self.armed or not file.startswith(PACKAGE) or file == _threads.__file__:
+            return None
+        # What a generator yields has left it already: an exception there is not its own.
+        left = event == "return" and frame.f_code.co_flags & inspect.CO_GENERATOR
+        if event != "exception" and not left:
+            self._pass(f"{Path(file).name}:{frame.f_lineno} ({event})")
+        return self._trace
+
+    def _pass(self, place):
+        self.passed.append(place)
+        if len(self.passed) <= self.number or not self.armed:
+            return
+        if self.error is MemoryError or threading.get_ident() == self.main:
+            self.armed, self.place = False, place
+            raise self.error
+        if self._main_waits():
+            self.armed, self.place = False, f"{place}, on another thread"
+            signal.pthread_kill(self.main, signal.SIGINT)
+
+    def _main_waits(self):
+        frame = sys._current_frames()[self.main]
+        while frame and frame.f_code.co_filename != futures._base.__file__:
+            frame = frame.f_back
+        return frame is not None
+
+
+class Allocations(Points):
+    """The same where the points are NumPy's functions that make arrays, called by skfm."""
+
+    NAMES = ("empty", "zeros", "full", "ones", "concatenate", "arange", "hstack", "repeat")
+
+    def __enter__(self):
+        self.armed, self.real = True, {name: getattr(np, name) for name in self.NAMES}
+        for name, function in self.real.items():
+            setattr(np, name, self._failing(name, function))
+        return self
+
+    def __exit__(self, *_):
+        self.armed = False
+        for name, function in self.real.items():
+            setattr(np, name, function)
+
+    def _failing(self, name, function):
+        def allocate(*args, **kwargs):
+            caller = sys._getframe(1)
+            file = caller.f_code.co_filename
+            if self.armed and file.startswith(PACKAGE) and file != _threads.__file__:
+                self._pass(f"{Path(file).name}:{caller.f_lineno} (np.{name})")
+            return function(*args, **kwargs)
+
+        return allocate
+
+
+PACKAGE = str(Path(skfm.__file__).parent) + os.sep
+KINDS = {
+    "Ctrl-C": (Points, KeyboardInterrupt),
+    "MemoryError": (Points, MemoryError),
+    "MemoryError of NumPy": (Allocations, MemoryError),
+}
+
+
+def use_threads_for_little_work(engine):
+    """Let a few rows be enough for a second thread."""
+    _training._WORTH_A_THREAD, _training._MAX_ROWS = 0, 64
+    if engine == "numba":
+        load("numba")._WORTH_A_THREAD = 0
+
+
+def try_points(engine, first, n_points):
+    """Interrupt calls at the points numbered from `first` on."""
+    use_threads_for_little_work(engine)
+    with tempfile.TemporaryDirectory() as folder:
+        cases = all_model_cases(engine, make_rows(width=12, entries=1))
+        if engine == "numpy":
+            cases += [*encoder_cases(), *file_cases(folder)]
+        judges = {}
+        for number in range(first, n_points):
+            rng = np.random.default_rng([SEED, number])
+            case = cases[number % len(cases)]
+            kind = rng.choice(list(KINDS), p=[0.45, 0.4, 0.15])
+            how, error = KINDS[kind]
+            faulthandler.dump_traceback_later(PATIENCE, exit=True)
+            if (case, how) not in judges:
+                judges[case, how] = Judge(case, how)
+            judge = judges[case, how]
+            # A line that is passed once is as likely as one in a loop.
+            places = np.array(judge.passed or ["nowhere"])
+            place = rng.choice(np.unique(places))
+            at = rng.choice(np.flatnonzero(places == place))
+            print(f"POINT {number}: {case.name}: {kind} at {place}, {at} of {len(places)}")
+            thing = case.start()
+            with how(error, at) as points:
+                raised, warned = attempt(case.call, thing)
+            wrong = judge.wrong(thing, raised, error, warned)
+            if wrong:
+                print(f"FAILED {number}: {case.name}: {kind} at {points.place}: {wrong}")
+
+
+# -- too little memory ----------------------------------------------------------------
+
+
+LIMITS = {"RLIMIT_DATA": "VmData", "RLIMIT_AS": "VmSize"}
+# ValueError says how much a model needs, RuntimeError that a thread cannot be started.
+LACK_OF_MEMORY = (MemoryError, ValueError, RuntimeError)
+
+
+@contextmanager
+def limited(name, headroom):
+    """Let the process have no more than `headroom` more bytes."""
+    import resource
+
+    ctypes.CDLL(None).malloc_trim(0)
+    limit = getattr(resource, name)
+    before = resource.getrlimit(limit)
+    status = Path("/proc/self/status").read_text()
+    used = 1024 * int(re.search(rf"{LIMITS[name]}:\s+(\d+)", status)[1])
+    resource.setrlimit(limit, (used + headroom, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(limit, before)
+
+
+def try_limits(name, first, n_limits):
+    """Make calls with less and less memory."""
+    rows = make_rows(width=8_000, entries=20)
+    _, FFM, WideDeep = CLASSIFIERS
+    cases = [*model_cases(FFM, "numpy", rows, k=16), *model_cases(WideDeep, "numpy", rows, k=16)]
+    if "numba" in ENGINES:
+        cases += model_cases(FFM, "numba", rows, k=16)
+        cases += model_cases(FFM, "numba", rows, several=True, k=16)
+    rng = np.random.default_rng(list(LIMITS).index(name))
+    rounds = range(-(-n_limits // len(cases)))
+    order = np.concatenate([rng.permutation(len(cases)) for _ in rounds])
+    judges = {}
+    for number in range(first, n_limits):
+        case = cases[order[number]]
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        if case not in judges:
+            judges[case] = Judge(case)
+        headroom = int(MOST_HEADROOM * (1 - number / n_limits) ** 2)
+        print(f"POINT {number}: {case.name}: {name} {headroom / 2**20:.1f} MB above use")
+        thing = case.start()
+        with limited(name, headroom):
+            raised, warned = attempt(case.call, thing)
+        wrong = judges[case].wrong(thing, raised, LACK_OF_MEMORY, warned)
+        if raised:
+            print("RAISED", type(raised).__name__)
+        if wrong:
+            print(f"FAILED {number}: {case.name}: {name} {headroom / 2**20:.1f} MB: {wrong}")
+
+
+# -- processes ------------------------------------------------------------------------
+
+
+def failures(what, which, n):
+    """Failures among n points that a process of its own tries; its death is one of them."""
+    found, first = [], 0
+    for _ in range(MOST_DEATHS):
+        command = [sys.executable, "-u", "-m", __name__, what, which, str(first), str(n)]
+        # Limits count all that the allocator has: it shall keep none in reserve.
+        env = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "524288", **os.environ}
+        root = Path(__file__).parents[1]
+        process = subprocess.run(command, cwd=root, env=env, text=True, capture_output=True)
+        lines = process.stdout.splitlines()
+        found += [line for line in lines if line.startswith("FAILED")]
+        if process.returncode == 0:
+            return found, lines
+        last = [line for line in lines if line.startswith("POINT")]
+        assert last, process.stderr
+        found.append(
+            f"DIED with {process.returncode} in or after {last[-1]}\n{process.stderr[:1500]}"
+        )
+        first = 1 + int(re.match(r"POINT (\d+)", last[-1])[1])
+    return found, lines
+
+
+@cache
+def started(what, each, n):
+    """A running process for each of these."""
+    pool = futures.ThreadPoolExecutor(len(each))
+    return {which: pool.submit(failures, what, which, n) for which in each}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupted_call_is_undone_or_done(engine):
+    """Afterwards the object is, and learns on, bit by bit as before the call or as after it.
+
+    A fit that Ctrl-C ends in the middle of training may also return what it has learned, with
+    a warning.
+    """
+    found, _ = started("points", ENGINES, N_POINTS // len(ENGINES))[engine].result()
+    assert not found, "\n".join(["", *found])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are as Linux has them")
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_call_that_memory_does_not_suffice_for_is_undone_or_done(limit):
+    """The same where memory does end, in NumPy, compiled code or the start of a thread."""
+    found, lines = started("limits", tuple(LIMITS), N_LIMITS // len(LIMITS))[limit].result()
+    assert not found, "\n".join(["", *found])
+    raised = sum(line.startswith("RAISED") for line in lines)
+    assert raised > N_LIMITS // 10  # or this would prove nothing
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    warnings.simplefilter("ignore")
+    {"points": try_points, "limits": try_limits}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
