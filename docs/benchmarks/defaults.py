@@ -82,7 +82,8 @@ def movielens(read, regression):
     table["genres"] = table["movie_id"].map(of_movie)
     table["year"] = table["movie_id"].map(items["release_date"].str[-4:])
     names = ["user_id", "movie_id", "age", "gender", "occupation", "genres", "year"]
-    encoder = FieldEncoder(n_buckets=1 << 16, categorical_features=names[:2], pooling="mean")
+    categories = [name for name in names if name != "age"]
+    encoder = FieldEncoder(n_buckets=1 << 16, categorical_features=categories, pooling="mean")
     X, rating = encoder.fit_transform(table[names]), table["rating"].to_numpy()
     y = rating.astype(float) if regression else (rating >= 4).astype(int)
     return Data(X, y, len(names), regression)
