@@ -1,20 +1,23 @@
 """Factorization machines and Wide & Deep models for scikit-learn."""
 
-from ._estimators import (
+from ._fields import infer_fields
+from ._machines import (
     FFMClassifier,
     FFMRegressor,
     FMClassifier,
     FMRegressor,
-    WideDeepClassifier,
-    WideDeepRegressor,
+    FwFMClassifier,
+    FwFMRegressor,
 )
-from ._fields import infer_fields
+from ._wide_deep import WideDeepClassifier, WideDeepRegressor
 
 __all__ = [
     "FFMClassifier",
     "FFMRegressor",
     "FMClassifier",
     "FMRegressor",
+    "FwFMClassifier",
+    "FwFMRegressor",
     "WideDeepClassifier",
     "WideDeepRegressor",
     "infer_fields",

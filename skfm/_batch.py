@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
+from sklearn.utils.validation import validate_data
 
 # Entries that a scan over a whole matrix looks at together.
 _CHUNK = 1 << 18
@@ -19,6 +20,34 @@ _FEW_ROWS = 16
 
 # A column that differs by less than so many roundings of its largest value is constant.
 _PRECISION = 16
+
+
+def checked(estimator, X, reset=False):
+    """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
+
+    With `reset` the estimator notes the number and the names of the columns.
+    """
+    if issparse(X) and X.format == "csc":
+        check_indices(X)  # converting a malformed one would crash
+    try:
+        X = as_csr(
+            validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
+        )
+    except ValueError as error:
+        if not _has_text(X):
+            raise
+        raise ValueError(
+            f"X contains strings ({error}). Encode categories as columns first, for example "
+            f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
+        ) from error
+    check_finite(X, getattr(estimator, "feature_names_in_", None))
+    return X
+
+
+def _has_text(X):
+    if issparse(X):
+        return False
+    return any(isinstance(cell, str | bytes) for cell in np.asarray(X, dtype=object).flat)
 
 
 def as_csr(X):
@@ -308,17 +337,14 @@ class Batch:
         without telling them apart.
     field : ndarray of shape (U,)
         Field of each distinct column.
-    X : csr_array of shape (B, U)
-        The rows.
-    P : csr_array of shape (B * F, U)
-        The pooling matrix: row ``n * F + a`` holds the entries of sample n in field a.
-    squares, pattern : csr_array of shape (B, U)
-        X∘X, and X with ones for values. Both are X itself if all its values are 1.
+    indptr : ndarray of shape (B * F + 1,)
+        Where the entries of each row and field begin.
+    indices, values : ndarray of shape (n_entries,)
+        Position in `touched`, and value, of each entry.
     crosses : Batch
         The crosses of the rows, over the distinct buckets that occur.
-
-    Matrices are made when first asked for, as are the transposes `X_T`, `P_T`,
-    `squares_T` and `pattern_T`.
+    memo : dict
+        For what an engine wants to compute only once.
     """
 
     def __init__(self, batcher, touched, indptr, indices, values, n_fields):
@@ -326,6 +352,7 @@ class Batch:
         self.n_rows, self.binary = (len(indptr) - 1) // n_fields, batcher.binary
         self.dtype = batcher.dtype
         self.indptr, self.indices, self.values = indptr, indices, values
+        self.memo = {}
 
     @cached_property
     def field(self):
@@ -339,17 +366,19 @@ class Batch:
         """Give up all scratch arrays, for others to take their place."""
         self._batcher.n_scratch = 0
 
-    def rows(self, table):
-        """Rows that take part of a table of "columns" or "crosses"; None for "all"."""
-        if table == "all":
-            return None
-        return (self.crosses if table == "crosses" else self).touched
+    def part(self, of):
+        """The batch whose columns are the rows of tables of "columns" or "crosses"."""
+        return self.crosses if of == "crosses" else self
 
-    def count(self, engine, table, weight):
+    def rows(self, of):
+        """Rows that take part of a table of "columns" or "crosses"; None for "all"."""
+        return None if of == "all" else self.part(of).touched
+
+    def count(self, engine, of, weight):
         """How often each of these rows occurs, weighted."""
-        if table == "all":
+        if of == "all":
             return weight.sum(keepdims=True)
-        return engine.count(self.crosses if table == "crosses" else self, weight)
+        return engine.column_sums(self.part(of), weight, power=0)
 
     def scratch(self, shape, dtype):
         """An array of any content, valid until the next batch, or the next model's turn.
@@ -365,56 +394,20 @@ class Batch:
             buffers[number] = np.empty(size, np.uint8)
         return buffers[number][:size].view(dtype).reshape(shape)
 
-    @cached_property
-    def P(self):
-        shape = len(self.indptr) - 1, len(self.touched)
-        return csr_array((self.values, self.indices, self.indptr), shape=shape)
-
-    @cached_property
-    def X(self):
-        return self.P if self.n_fields == 1 else self._of_rows(self.values)
-
-    @cached_property
-    def squares(self):
-        return self.X if self.binary else self._of_rows(self.values * self.values)
-
-    @cached_property
-    def pattern(self):
-        return self.X if self.binary else self._of_rows(np.ones_like(self.values))
-
-    @cached_property
-    def X_T(self):
-        return self.X.T
-
-    @cached_property
-    def P_T(self):
-        return self.P.T
-
-    @cached_property
-    def squares_T(self):
-        return self.X_T if self.binary else self.squares.T
-
-    @cached_property
-    def pattern_T(self):
-        return self.X_T if self.binary else self.pattern.T
-
-    def _of_rows(self, values):
-        shape = self.n_rows, len(self.touched)
-        return csr_array((values, self.indices, self.indptr[:: self.n_fields]), shape=shape)
-
 
 class Batcher:
     """Cuts batches out of a CSR matrix, ignoring columns that have no slot.
 
-    Values are counted in the units of their columns.
+    Values are counted in the units of their columns. Without `renumbers` an engine may leave
+    columns as they are instead of telling those of a batch apart.
     """
 
-    def __init__(self, X, columns, crosses, engine, dtype=np.float32, trains=True):
+    def __init__(self, X, columns, crosses, engine, dtype=np.float32, renumbers=True):
         if X.shape[1] != len(columns.slot_of):
             raise ValueError(f"X has {X.shape[1]} columns, but {len(columns.slot_of)} are known.")
         X = columns.filled(X)
         self.X, self.columns, self.fields, self.crosses = X, columns, columns.fields, crosses
-        self.engine, self.dtype, self.trains = engine, dtype, trains
+        self.engine, self.dtype, self.renumbers = engine, dtype, renumbers
         self.n_slots = len(columns)
         self.binary = columns.plain and bool((X.data == 1).all())
         length = entries_per_row(X)

@@ -3,29 +3,6 @@
 import copy
 import threading
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9
-
-    class CallbackSupportMixin:
-        """Stands in where scikit-learn has no callbacks."""
-
-        def _init_callback_context(self, **kwargs):
-            return _Silence()
-
-
-class _Silence:
-    """A callback context that no callback listens to."""
-
-    def subcontext(self, **kwargs):
-        return self
-
-    def call_on_fit_task_begin(self, **kwargs):
-        pass
-
-    def call_on_fit_task_end(self, **kwargs):
-        return False
-
 
 class FitWatch:
     """The tasks of one fit: the fit itself, its outputs if several, and their passes.
@@ -34,7 +11,7 @@ class FitWatch:
     """
 
     def __init__(self, estimator, learner, X, y, sample_weight):
-        self.learner, self.n_outputs = learner, len(learner._models)
+        self.learner, self.n_outputs = learner, len(learner._fitted.models)
         self.interrupted = threading.Event()
         several = self.n_outputs > 1
         self.root = estimator._init_callback_context(
@@ -57,7 +34,7 @@ class FitWatch:
         """The model as it is, for callbacks that ask for it."""
 
         def attributes():
-            return vars(self.learner) | {"_models": copy.deepcopy(self.learner._models)}
+            return vars(self.learner) | {"_fitted": copy.deepcopy(self.learner._fitted)}
 
         return {"reconstruction_attributes": attributes}
 

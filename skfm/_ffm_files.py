@@ -10,9 +10,9 @@ from numbers import Integral
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from ._batch import as_csr
+from ._compat import HasMethods, Interval, validate_params
 from ._fields import check_fields
 
 # Lines that are parsed, or written, together.

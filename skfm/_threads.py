@@ -4,8 +4,9 @@ import os
 import threading
 
 from joblib import cpu_count, effective_n_jobs
-from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
+
+from ._compat import within_joblib_worker
 
 
 class _OneBlasThread:
@@ -50,7 +51,7 @@ def n_threads(n_jobs):
 
     Where it follows from a backend, which may be a cluster's, this machine is the limit.
     """
-    if get_active_backend()[0].nesting_level:
+    if within_joblib_worker():
         return 1
     n = effective_n_jobs(n_jobs)
     if n == 1 or (n_jobs is not None and n_jobs > 0):

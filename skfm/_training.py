@@ -1,16 +1,11 @@
-"""The model of one output, and the one training loop."""
+"""The one training loop: passes, batches, early stopping; and scores in bulk."""
 
-import copy
-import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
-
-from ._solvers import Block
 
 # Floats that the pooled rows of a batch may take: 16 MB of float32.
 _BATCH_FLOATS = 1 << 22
@@ -26,151 +21,6 @@ _WORSE = 1.001
 
 # Of the bias, in log-odds or standard deviations of y.
 _MAX_SHIFT = 10.0
-
-
-class Model:
-    """One output: a bias and a head, with their parameters in blocks.
-
-    Parameters
-    ----------
-    head : Interactions or WideDeep
-    solvers : sequence of solvers
-        For the bias and for each table of the head.
-    start : float
-        Initial bias.
-    """
-
-    def __init__(self, head, solvers, start):
-        initial = [np.full((1, 1), start, np.float32), *head.initial()]
-        self.head, self.tables = head, ["all", *head.tables]
-        self.blocks = [Block(*pair) for pair in zip(solvers, initial, strict=True)]
-        self.history = History()
-        self.n_steps = 0
-
-    @property
-    def bias(self):
-        return self.blocks[0].value[0, 0]
-
-    def values(self, n_columns):
-        """The tables of the head, with so many of the columns."""
-        pairs = zip(self.blocks[1:], self.tables[1:], strict=True)
-        return [b.value[:n_columns] if t == "columns" else b.value for b, t in pairs]
-
-    @property
-    def _of_columns(self):
-        """The blocks that have a row for each column seen."""
-        pairs = zip(self.blocks, self.tables, strict=True)
-        return [block for block, table in pairs if table == "columns"]
-
-    def check_continues(self, head, solvers):
-        """Raise ValueError if the parameters or states would not fit other settings."""
-        changed = [
-            name for name, value in self.head.structure.items() if head.structure[name] != value
-        ]
-        pairs = zip(self.blocks, solvers, strict=False)
-        if not all(type(block.solver) is type(solver) for block, solver in pairs):
-            changed.append("solver")
-        if changed:
-            raise ValueError(
-                f"{' and '.join(changed)} cannot change where training continues; fit without "
-                "warm_start begins anew."
-            )
-
-    def fork(self, copied):
-        """A model that goes on from here and leaves this one as it is.
-
-        Only steps change the rows of this one, unless they are `copied`; an `Undo` takes
-        those back.
-        """
-        other = copy.copy(self)
-        other.blocks = [block.fork(copied) for block in self.blocks]
-        curves = {"loss_curve": [*self.history.loss_curve]}
-        curves["validation_scores"] = [*self.history.validation_scores]
-        other.history = replace(self.history, **curves)
-        return other
-
-    def continue_with(self, head, solvers):
-        """Take on new settings that `check_continues` has let pass."""
-        self.head = head
-        for block, solver in zip(self.blocks, solvers, strict=True):
-            block.change_solver(solver)
-
-    def add_columns(self, columns):
-        """Give rows to new columns, numbered as in the matrix."""
-        for block, rows in zip(self._of_columns, self.head.initial_rows(columns), strict=True):
-            block.append(rows)
-
-    def check_covers(self, batcher):
-        """Raise RuntimeError if the tables have fewer rows than the batches may name.
-
-        Compiled kernels would read and write behind their ends.
-        """
-        n_buckets = batcher.crosses.n_buckets if batcher.crosses else 0
-        least = {"columns": batcher.n_slots, "crosses": n_buckets, "all": 0}
-        if any(b.n_rows < least[t] for b, t in zip(self.blocks, self.tables, strict=True)):
-            raise RuntimeError(
-                "The model is damaged: it has fewer parameters than columns. Fit it anew, or "
-                "load it again."
-            )
-
-    def forward(self, engine, batch, training=False):
-        """Raw scores as float64, and what `step` needs to remember."""
-        batch.renew_scratch()
-        values = [
-            engine.gather(batch, block.value, batch.rows(table))
-            for block, table in zip(self.blocks, self.tables, strict=True)
-        ]
-        step = self.n_steps if training else None
-        score, memory = self.head.forward(engine, batch, values[1:], step)
-        return score + values[0][0, 0].astype(np.float64), (values, memory)
-
-    def step(self, engine, batch, remembered, delta, weight, undo=None):
-        """Update the blocks, given the loss gradient `delta` in each score.
-
-        An `undo` is told beforehand what the step overwrites.
-
-        Raises
-        ------
-        FloatingPointError
-            If a gradient is no longer finite, before any block is updated.
-        """
-        values, memory = remembered
-        delta, weight = delta.astype(values[0].dtype), weight.astype(values[0].dtype)
-        grads = self.head.backward(engine, batch, values[1:], memory, delta)
-        grads = [delta.sum(keepdims=True)[:, None], *grads]
-        counts = {table: batch.count(engine, table, weight) for table in set(self.tables)}
-        counts = [counts[table] for table in self.tables]
-        work = list(zip(self.blocks, values, grads, counts, strict=True))
-        if not all(block.penalize(engine, *arrays) for block, *arrays in work):
-            raise FloatingPointError("a gradient is no longer finite")
-        if undo:
-            for block, table in zip(self.blocks, self.tables, strict=True):
-                undo.note(block, batch.rows(table))
-        for (block, *arrays), table in zip(work, self.tables, strict=True):
-            block.update(engine, batch.rows(table), *arrays)
-        self.n_steps += 1
-
-    def copy(self, saved=None):
-        """Copy all parameters and states, into `saved` if it is given."""
-        return [
-            block.copy(None if saved is None else saved[i]) for i, block in enumerate(self.blocks)
-        ]
-
-    def restore(self, saved):
-        for block, arrays in zip(self.blocks, saved, strict=True):
-            block.restore(arrays)
-
-
-@dataclass
-class History:
-    """What happened in training so far."""
-
-    n_passes: int = 0
-    loss_curve: list = field(default_factory=list)
-    validation_scores: list = field(default_factory=list)
-    best_pass: int = 0
-    outcome: str = ""
-    is_worse: bool = False  # than the average of the targets, on the rows watched
 
 
 @dataclass
@@ -225,18 +75,20 @@ def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
     for model in models:
         model.check_covers(batcher)
-    size = rows_per_batch(_MAX_ROWS, models[0].head.per_row)
+    size = rows_per_batch(_MAX_ROWS, models[0].per_row)
     scores = np.empty((len(rows), len(models)))
 
     def score(batcher, starts):
         for start in starts:
             batch = batcher(rows[start : start + size])
             for output, model in enumerate(models):
-                scores[start : start + size, output] = model.forward(batcher.engine, batch)[0]
+                values = model.gather(batcher.engine, batch)
+                found, _ = model.scores(batcher.engine, batch, values)
+                scores[start : start + size, output] = found
 
     starts = range(0, len(rows), size)
     n = min(n_threads, len(starts))
-    if n < 2 or size * models[0].head.per_row < _WORTH_A_THREAD:
+    if n < 2 or size * models[0].per_row < _WORTH_A_THREAD:
         score(batcher, starts)
         return scores
     with ThreadPoolExecutor(n) as pool:
@@ -259,14 +111,12 @@ def mean_loss(model, loss, sample, scores=None):
 def one_pass(model, loss, sample, order, batch_size, undo=None):
     """Train on the rows in `order` once; return their mean loss, each before its update."""
     model.check_covers(sample.batcher)
-    total = 0.0
+    engine, total = sample.batcher.engine, 0.0
     for batch, y, weight in sample.batches(order, batch_size):
-        score, remembered = model.forward(sample.batcher.engine, batch, training=True)
-        total += weight @ loss.value(y, score)
-        if not np.isfinite(total):
-            raise FloatingPointError("the loss is no longer finite")
-        delta = weight * loss.gradient(y, score)
-        model.step(sample.batcher.engine, batch, remembered, delta, weight, undo)
+        values = model.gather(engine, batch)
+        gradient = model.gradient(engine, batch, values, y, weight, loss)
+        model.apply(engine, batch, values, gradient, undo)
+        total += gradient.loss
     return total / sample.weight[order].sum()
 
 
@@ -286,7 +136,7 @@ def centre(model, loss, samples):
         return weight @ loss.gradient(y, scores + shift)
 
     if slope(-_MAX_SHIFT) < 0 < slope(_MAX_SHIFT):
-        model.blocks[0].set(model.bias + brentq(slope, -_MAX_SHIFT, _MAX_SHIFT))
+        model.tables["bias"].set(model.bias + brentq(slope, -_MAX_SHIFT, _MAX_SHIFT))
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -386,41 +236,3 @@ def train_online(model, loss, sample, batch_size, undo):
     history.n_passes += 1
     history.loss_curve.append(train_loss)
     history.best_pass, history.outcome = history.n_passes, "online"
-
-
-def check_memory(n_columns, per_column, others, pooled, copies):
-    """Raise ValueError if training needs more memory than there is.
-
-    Parameters
-    ----------
-    n_columns, per_column : int
-        Columns with parameters, and the numbers that each takes with its solver states
-        in all outputs.
-    others : int
-        Numbers that the model takes whatever the columns.
-    pooled : int
-        Numbers that a batch is pooled into, which counts three times.
-    copies : int
-        How many copies of all numbers there are at a time.
-    """
-    available = _memory_of_machine()
-    needed = 4 * (copies * (n_columns * per_column + others) + 3 * pooled)
-    if available and needed > available:
-        raise ValueError(
-            f"The model needs {needed / 2**30:.1f} GiB, but there are "
-            f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
-            f"{per_column} numbers with the state of the solver"
-            + (f"; layers and crosses take {others} more" if others else "")
-            + ". Lower k, batch_size or the sizes of layers, merge fields (fields=), or drop "
-            "rare columns."
-        )
-
-
-def _memory_of_machine():
-    """Bytes of memory of this machine or container; None where it does not say."""
-    limits = []
-    with suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(ValueError, OSError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(limits, default=None)

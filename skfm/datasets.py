@@ -8,8 +8,8 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 from sklearn.metrics import log_loss
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from ._compat import Interval, validate_params
 from ._ffm_files import dump_ffm_file, iter_ffm_file, load_ffm_file
 
 __all__ = ["dump_ffm_file", "iter_ffm_file", "load_ffm_file", "make_clicks"]

@@ -6,11 +6,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._variables import Bins, Buckets, Value, Vocabulary, read
 
 __all__ = ["FieldEncoder"]
@@ -164,7 +164,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         tags.requires_fit = self.n_buckets is None
         return tags
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the categories and bins.
 
@@ -191,7 +191,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         self._fit(X)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X, y=None):
         """Fit to X and encode it, reading it only once.
 
@@ -251,7 +251,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         """
         now = copy.copy(self)
         check_is_fitted(now)
-        names = _check_feature_names_in(now, input_features)
+        names = check_feature_names_in(now, input_features)
         pairs = zip(names, now._encodings, strict=True)
         return np.array([name + end for name, e in pairs for end in e.labels()], object)
 

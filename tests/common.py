@@ -9,6 +9,8 @@ from skfm import (
     FFMRegressor,
     FMClassifier,
     FMRegressor,
+    FwFMClassifier,
+    FwFMRegressor,
     WideDeepClassifier,
     WideDeepRegressor,
 )
@@ -16,10 +18,10 @@ from skfm._batch import Batcher, Columns, Units
 from skfm._fields import check_fields
 from skfm.datasets import make_clicks
 
-CLASSIFIERS = [FMClassifier, FFMClassifier, WideDeepClassifier]
-REGRESSORS = [FMRegressor, FFMRegressor, WideDeepRegressor]
+CLASSIFIERS = [FMClassifier, FFMClassifier, FwFMClassifier, WideDeepClassifier]
+REGRESSORS = [FMRegressor, FFMRegressor, FwFMRegressor, WideDeepRegressor]
 ESTIMATORS = CLASSIFIERS + REGRESSORS
-MACHINES = [FMClassifier, FFMClassifier, FMRegressor, FFMRegressor]
+MACHINES = [c for c in ESTIMATORS if c not in (WideDeepClassifier, WideDeepRegressor)]
 SOLVERS = ["adagrad", "ftrl"]
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)

@@ -290,8 +290,9 @@ def test_many_outputs_share_scratch_memory():
     X, fields, _ = several_entries()
     model = WideDeepClassifier(4, engine="numba", max_iter=1, fields=fields, random_state=0)
     model.fit(X, np.arange(X.shape[0]) % 9)
-    batcher = Batcher(X, model._columns, None, load("numba"), np.float64, trains=False)
-    skfm._training.raw_scores(model._models, batcher, np.arange(X.shape[0]))
+    fitted = model._fitted
+    batcher = Batcher(X, fitted.columns, None, load("numba"), np.float64, renumbers=False)
+    skfm._training.raw_scores(fitted.models, batcher, np.arange(X.shape[0]))
     assert len(batcher.buffers) == 1  # the pooled embeddings
 
 

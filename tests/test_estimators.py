@@ -389,17 +389,18 @@ def test_centring_the_bias(cls, solver):
     y, weight = targets(cls(), clicks), np.random.default_rng(0).random(500)
     params = dict(max_iter=1, early_stopping=False, solver=solver, random_state=0)
     model = cls(**params, **fields_of(cls, clicks)).fit(clicks.X, y)
-    (output,), engine = model._models, load("numpy")
-    target = model._target(model._encode_y(model._check_y(y), weight)[0], 0)
-    batcher = Batcher(clicks.X, model._columns, None, engine)
+    (output,), of_y, engine = model._fitted.models, model._fitted.target, load("numpy")
+    target = of_y.of_output(of_y.encode(of_y.check(y), weight)[0], 0)
+    batcher = Batcher(clicks.X, model._fitted.columns, None, engine)
     before = output.bias
     halves = [Sample(batcher, rows, target, weight) for rows in np.split(np.arange(500), 2)]
-    centre(output, model._loss, halves)
+    centre(output, of_y.loss, halves)
     assert output.bias != before
-    slopes = model._loss.gradient(target, model._raw(clicks.X)[:, 0])
+    slopes = of_y.loss.gradient(target, model._raw(clicks.X)[:, 0])
     assert abs(weight @ slopes) < 1e-4
-    bias, block = output.bias, output.blocks[0]
-    block.update(engine, None, block.value.copy(), np.zeros((1, 1), np.float32), np.ones(1))
+    bias, table = output.bias, output.tables["bias"]
+    nothing = np.zeros((1, 1), np.float32)
+    table.solver.update(engine, table.arrays, None, table.value.copy(), nothing, np.ones(1), 0)
     np.testing.assert_allclose(output.bias, bias, rtol=1e-6)
 
 

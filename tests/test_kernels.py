@@ -1,90 +1,15 @@
-"""Heads against the sum over pairs, their gradients against finite differences."""
+"""Batches, sums over them, losses and initial values."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from skfm._batch import Batcher, Columns
 from skfm._fields import check_fields
-from skfm._heads import Interactions
 from skfm._losses import LogLoss, SquaredLoss
+from skfm._terms import Interactions
 
-from .common import all_columns, make_batch
-
-
-def score_by_definition(x, fields, w, V):
-    """w·x plus ⟨v_{i,f(j)}, v_{j,f(i)}⟩ x_i x_j over the pairs i < j of a dense row."""
-    present = np.flatnonzero(x)
-    return w @ x + sum(
-        V[i, fields[j]] @ V[j, fields[i]] * x[i] * x[j] for i in present for j in present if i < j
-    )
-
-
-def table(w, V):
-    """Parameter rows as the heads want them: a linear weight, then the factors."""
-    return np.hstack([w[:, None], V.reshape(len(V), -1)])
-
-
-@st.composite
-def problems(draw):
-    """Random rows with multi-valued fields, values other than 1, zeros and empty rows."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n_rows, n_columns = draw(st.integers(1, 6)), draw(st.integers(1, 9))
-    X = rng.normal(size=(n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.6)
-    if draw(st.booleans()):
-        X[rng.integers(n_rows)] = 0
-    n_fields = draw(st.integers(1, 4))
-    fields = np.unique(rng.integers(n_fields, size=n_columns), return_inverse=True)[1]
-    if draw(st.booleans()):
-        fields.sort()
-    k = draw(st.integers(0, 3))
-    n_fields = fields.max() + 1
-    V = rng.normal(size=(n_columns, n_fields, k))
-    return X, fields, rng.normal(size=n_columns), V, rng.normal(size=n_rows)
-
-
-@settings(max_examples=100, deadline=None)
-@given(problem=problems(), stored_zero=st.booleans())
-def test_scores_equal_their_definition(engine, problem, stored_zero):
-    X, fields, w, V, _ = problem
-    csr = csr_array(X)
-    if stored_zero and csr.nnz:
-        csr.data[0] = 0
-    batch, X = make_batch(engine, csr, fields), csr.toarray()
-    head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
-    scores, _ = head.forward(engine, batch, [table(w, V)[batch.touched]])
-    expected = [score_by_definition(x, fields, w, V) for x in X]
-    np.testing.assert_allclose(scores, expected, rtol=1e-13, atol=1e-13)
-
-
-@settings(max_examples=50, deadline=None)
-@given(problem=problems())
-def test_gradients_equal_finite_differences(engine, problem):
-    X, fields, w, V, delta = problem
-    batch = make_batch(engine, X, fields)
-    head = Interactions(V.shape[2], V.shape[1], 0.1, (0, 0))
-    U = table(w, V)[batch.touched]
-    memory = head.forward(engine, batch, [U])[1]
-    (gradient,) = head.backward(engine, batch, [U], memory, delta)
-    assert gradient.shape == U.shape
-    for position in np.ndindex(U.shape):
-        step = np.zeros_like(U)
-        step[position] = 1e-3
-        # Scores are quadratic in V, so that central differences are exact.
-        up, down = (head.forward(engine, batch, [U + s])[0] for s in (step, -step))
-        np.testing.assert_allclose(gradient[position], delta @ (up - down) / 2e-3, atol=1e-9)
-
-
-def test_one_field_is_the_factorization_machine_and_columns_within_fields_interact(engine):
-    x = np.array([[1.0, 2.0, -1.0]])
-    V = np.array([[1.0, 0.5], [2.0, -1.0], [0.0, 3.0]])
-    batch = make_batch(engine, x, [0, 0, 0])
-    rows = table(np.zeros(3), V)[batch.touched]
-    score, _ = Interactions(2, 1, 0.1, (0, 0)).forward(engine, batch, [rows])
-    # 1·2·(2 − 0.5) + 1·(−1)·1.5 + 2·(−1)·(−3), worked out by hand.
-    assert score == pytest.approx([3.0 - 1.5 + 6.0])
+from .common import all_columns
 
 
 def test_batches_hold_the_asked_rows_over_distinct_columns(engine):
@@ -99,14 +24,21 @@ def test_batches_hold_the_asked_rows_over_distinct_columns(engine):
     batch = batcher(rows)
     assert len(np.unique(batch.touched)) == len(batch.touched)
     seen = columns.seen[batch.touched]
-    np.testing.assert_array_equal(batch.X.toarray(), X.toarray()[rows][:, seen])
-    np.testing.assert_array_equal(batch.squares.toarray(), X.toarray()[rows][:, seen] ** 2)
-    pooled = batch.P.toarray().reshape(4, 3, -1)
+    expected, weight = X.toarray()[rows][:, seen], np.array([1.0, 0.5, 2.0, 3.0])
+    w, V = rng.normal(size=(len(seen), 1)), rng.normal(size=(len(seen), 2))
+    for power in (1, 2):
+        powers = expected**power
+        np.testing.assert_allclose(engine.row_sums(batch, w, power), powers @ w[:, 0])
+        np.testing.assert_allclose(engine.column_sums(batch, weight, power), weight @ powers)
+    np.testing.assert_allclose(engine.column_sums(batch, weight, 0), weight @ (expected != 0))
+    pooled = engine.pool(batch, V).reshape(4, 3, -1)
     for field in range(3):
-        expected = batch.X.toarray() * (fields[seen] == field)
-        np.testing.assert_array_equal(pooled[:, field], expected)
-    weight = np.array([1.0, 0.5, 2.0, 3.0])
-    np.testing.assert_allclose(batch.pattern.T @ weight, weight @ (batch.X.toarray() != 0))
+        np.testing.assert_allclose(pooled[:, field], (expected * (fields[seen] == field)) @ V)
+    E = rng.normal(size=(12, 2))
+    by_field = np.stack([expected * (fields[seen] == field) for field in range(3)], axis=1)
+    np.testing.assert_allclose(
+        engine.pool_gradient(batch, E), by_field.reshape(12, -1).T @ E, atol=1e-12
+    )
 
 
 def test_columns_without_a_slot_are_left_out(engine):
@@ -115,9 +47,9 @@ def test_columns_without_a_slot_are_left_out(engine):
     columns = columns.extended(np.array([1, 3]), all_columns(2)[1])
     batch = Batcher(X, columns, None, engine)(np.arange(3))
     assert columns.seen.tolist() == [1, 3]
-    np.testing.assert_array_equal(
-        batch.X.toarray()[:, np.argsort(batch.touched)], X.toarray()[:, [1, 3]]
-    )
+    for weight in np.eye(3):
+        sums = engine.column_sums(batch, weight.astype(np.float32))[np.argsort(batch.touched)]
+        np.testing.assert_array_equal(sums, weight @ X.toarray()[:, [1, 3]])
 
 
 @pytest.mark.parametrize("loss", [LogLoss, SquaredLoss])
@@ -141,14 +73,15 @@ def test_losses_start_at_the_best_constant():
 
 
 def test_initial_factors_are_hashed_per_column_and_look_normal():
-    head = Interactions(8, 5, 0.1, (42, 0))
-    (values,) = head.initial_rows(np.arange(20_000))
+    (layout,) = Interactions(8, 5, 0.1, (42, 0)).layouts()
+    values = layout.initial(np.arange(20_000))
     assert values.shape == (20_000, 41)
     assert values.dtype == np.float32
     assert not values[:, 0].any()
     some = np.array([19_999, 3, 500])
-    np.testing.assert_array_equal(head.initial_rows(some)[0], values[some])
-    (other_output,) = Interactions(8, 5, 0.1, (42, 1)).initial_rows(some)
+    np.testing.assert_array_equal(layout.initial(some), values[some])
+    (other,) = Interactions(8, 5, 0.1, (42, 1)).layouts()
+    other_output = other.initial(some)
     assert not np.any(other_output[:, 1:] == values[some, 1:])
     # 800,000 numbers: five standard errors of mean, deviation and lag-one products.
     z = values[:, 1:].astype(float) / 0.1

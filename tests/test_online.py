@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.fixes import parse_version
 
-import skfm._training
 from skfm import FFMClassifier, FMClassifier, FMRegressor
-from skfm._solvers import Block
+from skfm._model import Model
+from skfm._tables import Table
 
 from .common import (
     CLASSIFIERS,
@@ -187,13 +187,13 @@ def test_running_out_of_memory_while_columns_join_changes_nothing(cls, monkeypat
     narrow = csr_array(clicks.X.toarray() * (np.arange(48) % 3 > 0))
     model = cls(**params_for(cls, clicks)).partial_fit(narrow, y, **first_call(cls))
     before = scores(model, clicks.X)
-    append = Block.append
+    append = Table.append
 
-    def failing(block, values):
-        append(block, values)
+    def failing(table, values):
+        append(table, values)
         raise MemoryError
 
-    monkeypatch.setattr(Block, "append", failing)
+    monkeypatch.setattr(Table, "append", failing)
     with pytest.raises(MemoryError):
         model.partial_fit(clicks.X, y)
     monkeypatch.undo()
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_all_outputs_and_threads(n_jobs):
     timer.join()
     signal.signal(signal.SIGINT, handler)
     assert threading.active_count() == before
-    assert {m.history.outcome for m in model._models} == {"interrupted"}
+    assert {m.history.outcome for m in model._fitted.models} == {"interrupted"}
     assert np.isfinite(model.predict_proba(clicks.X)).all()
 
 
@@ -414,7 +414,7 @@ def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):
             inner.__cause__ = error
             raise SystemError("returned a result with an exception set") from inner
 
-    monkeypatch.setattr(skfm._training.Model, "step", wrapped)
+    monkeypatch.setattr(Model, "apply", wrapped)
     with pytest.warns(ConvergenceWarning, match="stopped after"):
         model.fit(clicks.X, clicks.y)
     with pytest.raises(KeyboardInterrupt):
@@ -423,6 +423,6 @@ def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):
     def broken(*args):
         raise SystemError("something else")
 
-    monkeypatch.setattr(skfm._training.Model, "step", broken)
+    monkeypatch.setattr(Model, "apply", broken)
     with pytest.raises(SystemError, match="something else"):
         model.fit(clicks.X, clicks.y)

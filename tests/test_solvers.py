@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skfm._solvers import FTRL, AdaGrad, Block
+from skfm._solvers import FTRL, AdaGrad
+from skfm._tables import Layout, Table
 
 
 def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
@@ -20,18 +21,23 @@ def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
     return start, for_rows
 
 
-def step(engine, block, rows, grad, count):
-    values = block.value.copy() if rows is None else block.value[rows]
+def table(solver, start):
+    groups = {"weights": start.shape[1]}
+    return Table(Layout("weights", "all", groups, lambda rows: start.copy(), len(start)), solver)
+
+
+def step(engine, found, rows, grad, count):
+    values = found.value.copy() if rows is None else found.value[rows]
     grad = grad.copy()
-    assert block.penalize(engine, values, grad, count)
-    block.update(engine, rows, values, grad, count)
+    assert engine.add_penalty(grad, values, count, found.solver.l2)
+    found.solver.update(engine, found.arrays, rows, values, grad, count, 0)
 
 
 def run(engine, solver, start, updates):
-    block = Block(solver, start.copy())
+    found = table(solver, start)
     for rows, grad, count in updates:
-        step(engine, block, rows, grad, count)
-    return block
+        step(engine, found, rows, grad, count)
+    return found
 
 
 class ReferenceAdaGrad:
@@ -80,10 +86,10 @@ class ReferenceFTRL:
 def test_solvers_follow_their_published_rules(engine, seed, kind, rate, l1, l2, beta):
     start, updates = sparse_updates(seed)
     if kind == "adagrad":
-        block = run(engine, AdaGrad(rate, l1, l2), start, updates)
+        found = run(engine, AdaGrad(rate, l1, l2), start, updates)
         make = lambda w: ReferenceAdaGrad(w, rate, l1, l2)  # noqa: E731
     else:
-        block = run(engine, FTRL(rate, l1, l2, beta), start, updates)
+        found = run(engine, FTRL(rate, l1, l2, ftrl_beta=beta), start, updates)
         make = lambda w: ReferenceFTRL(w, rate, beta, l1, l2)  # noqa: E731
     for column in range(start.shape[1]):
         weights = [make(w) for w in start[:, column]]
@@ -91,17 +97,17 @@ def test_solvers_follow_their_published_rules(engine, seed, kind, rate, l1, l2, 
             for i, row in enumerate(rows):
                 weights[row].update(grad[i, column], count[i])
         expected = [weight.w for weight in weights]
-        np.testing.assert_allclose(block.value[:, column], expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found.value[:, column], expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.3])
 def test_ftrl_starts_from_the_given_values(engine, l1):
     """An update without gradient reproduces the initial value from z."""
     start = np.array([[0.5], [-0.2], [0.0]])
-    block = Block(FTRL(0.1, l1), start.copy())
+    found = table(FTRL(0.1, l1), start)
     rows = np.arange(3)
-    step(engine, block, rows, np.zeros((3, 1)), np.ones(3))
-    np.testing.assert_allclose(block.value, start, rtol=1e-14)
+    step(engine, found, rows, np.zeros((3, 1)), np.ones(3))
+    np.testing.assert_allclose(found.value, start, rtol=1e-14)
 
 
 @pytest.mark.parametrize("make", [AdaGrad, FTRL])
@@ -110,61 +116,61 @@ def test_penalties_may_differ_between_the_columns_of_a_table(engine, make):
     together = run(engine, make(0.1, [0.3, 0.0], [0.0, 0.2]), start, updates)
     for column, penalties in enumerate([(0.3, 0.0), (0.0, 0.2)]):
         alone = [(rows, grad[:, [column]], count) for rows, grad, count in updates]
-        block = run(engine, make(0.1, *penalties), start[:, [column]], alone)
-        np.testing.assert_allclose(together.value[:, [column]], block.value, rtol=1e-12)
+        found = run(engine, make(0.1, *penalties), start[:, [column]], alone)
+        np.testing.assert_allclose(together.value[:, [column]], found.value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("solver", [AdaGrad(0.1, 0.1, 0.1), FTRL(0.1, 0.1, 0.1)])
 def test_all_rows_at_once_as_one_by_one(engine, solver):
     start, grad = np.ones((3, 2)), np.arange(6.0).reshape(3, 2)
-    block, other = Block(solver, start.copy()), Block(solver, start.copy())
-    step(engine, block, None, grad, np.full(1, 2.0))
+    found, other = table(solver, start), table(solver, start)
+    step(engine, found, None, grad, np.full(1, 2.0))
     step(engine, other, np.arange(3), grad, np.full(3, 2.0))
-    np.testing.assert_array_equal(block.value, other.value)
+    np.testing.assert_array_equal(found.value, other.value)
 
 
 def test_other_settings_of_ftrl_keep_values_and_what_zeros_have_gathered(engine):
     start, updates = sparse_updates(2)
-    block = run(engine, FTRL(0.1, l1=20.0), start, updates)
-    values, z = block.value.copy(), block.arrays[1].copy()
+    found = run(engine, FTRL(0.1, l1=20.0), start, updates)
+    values, z = found.value.copy(), found.arrays[1].copy()
     zero = values == 0
     assert z[zero].any()
     assert not zero.all()
-    block.change_solver(FTRL(0.1, l1=20.0, l2=0.5))
-    np.testing.assert_array_equal(block.arrays[1], z)
-    block.change_solver(FTRL(0.2, l1=5.0, beta=2.0))
-    np.testing.assert_array_equal(block.arrays[1][zero], np.clip(z[zero], -5, 5))
-    step(engine, block, np.arange(6), np.zeros((6, 2)), np.zeros(6))
-    np.testing.assert_allclose(block.value, values, rtol=1e-12)
+    found.change_solver(FTRL(0.1, l1=20.0, l2=0.5))
+    np.testing.assert_array_equal(found.arrays[1], z)
+    found.change_solver(FTRL(0.2, l1=5.0, ftrl_beta=2.0))
+    np.testing.assert_array_equal(found.arrays[1][zero], np.clip(z[zero], -5, 5))
+    step(engine, found, np.arange(6), np.zeros((6, 2)), np.zeros(6))
+    np.testing.assert_allclose(found.value, values, rtol=1e-12)
 
 
 def test_l1_leaves_exact_zeros(engine):
     start, updates = sparse_updates(0)
     for solver in (AdaGrad(0.1, l1=5.0), FTRL(0.1, l1=50.0)):
-        block = run(engine, solver, start, updates)
-        assert (block.value == 0).any()
+        found = run(engine, solver, start, updates)
+        assert (found.value == 0).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
 def test_a_gradient_that_is_not_finite_is_not_usable(engine, bad):
-    block = Block(AdaGrad(0.1, l2=0.1), np.ones((3, 1)))
+    l2 = AdaGrad(0.1, l2=0.1).l2
     grad, count = np.array([[1.0], [bad]]), np.ones(2)
     with np.errstate(over="ignore"):
-        assert not block.penalize(engine, np.ones((2, 1)), grad, count)
-        assert not block.penalize(engine, np.full((2, 1), bad), np.ones((2, 1)), count)
+        assert not engine.add_penalty(grad, np.ones((2, 1)), count, l2)
+        assert not engine.add_penalty(np.ones((2, 1)), np.full((2, 1), bad), count, l2)
 
 
-def test_blocks_grow_copy_and_restore(engine):
-    block = Block(FTRL(0.5), np.ones((2, 3), np.float32))
-    assert [len(array) for array in block.arrays] == [2, 2, 2]  # no spare rows at first
-    block.append(np.full((1, 3), 2, np.float32))
-    assert block.value[:, 0].tolist() == [1, 1, 2]
-    assert len(block.arrays[0]) == 4  # room to grow
-    saved = block.copy()
+def test_tables_grow_copy_and_restore(engine):
+    found = table(FTRL(0.5), np.ones((2, 3), np.float32))
+    assert [len(array) for array in found.arrays] == [2, 2, 2]  # no spare rows at first
+    found.append(np.full((1, 3), 2, np.float32))
+    assert found.value[:, 0].tolist() == [1, 1, 2]
+    assert len(found.arrays[0]) == 4  # room to grow
+    saved = found.copy()
     rows = np.array([2])
-    step(engine, block, rows, np.ones((1, 3), np.float32), np.ones(1, np.float32))
-    assert block.value[2, 0] != 2
-    block.restore(saved)
-    assert block.value[2, 0] == 2
-    assert all(a.dtype == np.float32 for a in block.arrays)
-    assert all(len(array) == 3 for array in block.__getstate__()["arrays"])
+    step(engine, found, rows, np.ones((1, 3), np.float32), np.ones(1, np.float32))
+    assert found.value[2, 0] != 2
+    found.restore(saved)
+    assert found.value[2, 0] == 2
+    assert all(a.dtype == np.float32 for a in found.arrays)
+    assert all(len(array) == 3 for array in found.__getstate__()["arrays"])

@@ -46,10 +46,8 @@ def test_every_class_is_held_out_by_its_share_as_far_as_that_can_be(counts, frac
         y = np.concatenate([y, np.zeros(100 - len(y), int)])
     X = np.ones((len(y), 1))
     model = FMClassifier(validation_fraction=fraction, random_state=seed, k=0)
-    data = model._snapshot()
-    data.max_iter, data._seed = 1, seed
-    rows = data._check_rows(X, y, None, data._learn_y)
-    used, held_out = data._split(rows)
+    data, target = model._check_data(X, y, None, None, model._target_of)
+    used, held_out = model._split(data, target, seed)
     assert sorted([*used.used, *held_out.used]) == list(range(len(y)))
     n = len(held_out.used)
     assert n == int(np.ceil(fraction * len(y)))

@@ -14,7 +14,7 @@ from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier
 from skfm._batch import units_of
 from skfm.preprocessing import FieldEncoder
 
-from .common import ESTIMATORS, REGRESSORS, every_estimator, scores
+from .common import ESTIMATORS, REGRESSORS, every_estimator, scores, vectors
 
 powers = st.integers(-6, 6)
 
@@ -90,13 +90,14 @@ def test_numbers_as_they_come_do_as_well_as_standardized_ones(cls):
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
 @pytest.mark.parametrize("engine", ["numpy", "auto"])
-@pytest.mark.parametrize("hidden", [(5, 3), ()])
-def test_attributes_are_in_the_units_of_the_matrix(cls, engine, hidden):
+@pytest.mark.parametrize("deep", [{}, {"hidden_layer_sizes": ()}, {"interactions": True}])
+def test_attributes_are_in_the_units_of_the_matrix(cls, engine, deep):
     """The documented formula, with the matrix as it came, gives the predictions."""
     X, y, signal = mixed()
     y = 50 + 7 * signal if cls in REGRESSORS else y
-    params = {} if not hasattr(cls, "embeddings_") else {"hidden_layer_sizes": hidden}
-    model = fitted(cls, X, y, "fit", engine, **params)
+    if deep and not hasattr(cls, "embeddings_"):
+        pytest.skip("has no layers")
+    model = fitted(cls, X, y, "fit", engine, **deep)
     fields = getattr(model, "fields_", np.zeros(11, int))
     raw = X @ model.coef_[0] + model.intercept_[0]
     if hasattr(model, "embeddings_"):
@@ -105,12 +106,13 @@ def test_attributes_are_in_the_units_of_the_matrix(cls, engine, hidden):
         for W, b in zip(model.coefs_[:-1], model.intercepts_, strict=True):
             hidden = np.maximum(hidden @ W + b, 0)
         raw += (hidden @ model.coefs_[-1])[:, 0]
-    else:
-        V = model.factors_[0].astype(float).reshape(11, -1, model.k)
+    if not hasattr(model, "embeddings_") or deep.get("interactions"):
+        V = vectors(model)[0].astype(float).reshape(11, -1, model.k)
+        r = getattr(model, "field_weights_", np.ones((1, 6, 6)))[0]
         for i in range(11):
             for j in range(i):
                 pair = V[i, fields[j] % V.shape[1]] @ V[j, fields[i] % V.shape[1]]
-                raw += pair * X[:, i] * X[:, j]
+                raw += r[fields[i], fields[j]] * pair * X[:, i] * X[:, j]
     np.testing.assert_allclose(scores(model, X), raw, rtol=1e-3, atol=1e-3 * np.std(raw))
 
 
@@ -159,8 +161,8 @@ def test_columns_of_zeros_and_ones_keep_their_bits(cls, engine):
     if "fields" in cls().get_params():
         params["fields"] = 1
     plain = cls(**params).fit(one_hot, y)
-    np.testing.assert_array_equal(plain._columns.units.scale, 1)
-    np.testing.assert_array_equal(plain._columns.units.shift, 0)
+    np.testing.assert_array_equal(plain._fitted.columns.units.scale, 1)
+    np.testing.assert_array_equal(plain._fitted.columns.units.shift, 0)
     doubled = cls(**params).fit(5 * one_hot, y)
     np.testing.assert_array_equal(scores(doubled, 5 * one_hot), scores(plain, one_hot))
 
@@ -205,7 +207,7 @@ def test_slices_of_a_stream_settle_the_same_units():
     for start in range(0, 400, 64):
         parts.partial_fit(X[start : start + 64], y[start : start + 64], classes=[0, 1])
     np.testing.assert_array_equal(parts.predict_proba(X), whole.predict_proba(X))
-    assert sorted(np.flatnonzero(whole._columns.units.shift)) == [7, 10]
+    assert sorted(np.flatnonzero(whole._fitted.columns.units.shift)) == [7, 10]
 
 
 @every_estimator

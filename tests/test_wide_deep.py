@@ -1,158 +1,20 @@
-"""Wide & Deep: the head against its definition, crosses, and what the model can learn."""
-
-from itertools import product
+"""Wide & Deep: its attributes, its crosses, and what it can learn."""
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.special import expit
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, WideDeepClassifier, WideDeepRegressor
-from skfm._crosses import check_crosses
-from skfm._fields import check_fields
-from skfm._heads import WideDeep
 from skfm._solvers import FTRL, AdaGrad
 from skfm.datasets import make_clicks
 
-from .common import SOLVERS, make_batch, scores, small_clicks
-
-ACTIVATE = {
-    "relu": lambda z: np.maximum(z, 0),
-    "tanh": np.tanh,
-    "logistic": expit,
-    "identity": lambda z: z,
-}
-
-
-def mix(z):
-    """SplitMix64's step and output function, in Python's integers."""
-    mask = 2**64 - 1
-    z = (z + 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & mask
-    return z ^ z >> 31
-
-
-def crosses_by_definition(x, fields, crosses, n_buckets):
-    """{bucket: summed value} of a dense row: each combination of a column per field."""
-    found = {}
-    for cross in crosses:
-        present = [np.flatnonzero((x != 0) & (fields == field)) for field in sorted(cross)]
-        for columns in product(*present):
-            hashed = 0
-            for column in columns:
-                hashed = mix((hashed + mix(int(column))) % 2**64)
-            bucket = hashed % n_buckets
-            found[bucket] = found.get(bucket, 0) + np.prod(x[list(columns)])
-    return found
-
-
-def network(x, fields, embeddings, layers, activation, masks=()):
-    """The deep part of one dense row; `layers` as the head has them."""
-    n_fields = fields.max() + 1
-    pooled = [(x * (fields == field)) @ embeddings for field in range(n_fields)]
-    output = np.concatenate(pooled)
-    for number in range(len(layers) // 2):
-        weights, biases = layers[2 * number : 2 * number + 2]
-        output = ACTIVATE[activation](output @ weights + biases[0])
-    return (output @ layers[-1])[0]
-
-
-@st.composite
-def problems(draw, engine):
-    """Rows with multi-valued fields, values other than 1, empty fields and rows."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n_rows, n_columns = draw(st.integers(1, 5)), draw(st.integers(3, 8))
-    n_fields = draw(st.integers(2, 3))
-    fields = np.concatenate([np.arange(n_fields), rng.integers(n_fields, size=n_columns)])
-    if draw(st.booleans()):
-        fields.sort()
-    shape = n_rows, len(fields)
-    X = (rng.normal(size=shape) if draw(st.booleans()) else 1) * (rng.random(shape) < 0.6)
-    X[rng.integers(n_rows)] *= draw(st.integers(0, 1))
-    k = draw(st.integers(0, 3))
-    hidden = draw(st.sampled_from([(), (4,), (3, 2)]))
-    crosses = draw(st.sampled_from([None, [(0, 1)], [(1, 0), (0, 2)], "all", [(2, 1, 0), (0, 1)]]))
-    if n_fields == 2 and crosses and any(2 in cross for cross in crosses if crosses != "all"):
-        crosses = "all"
-    n_buckets = draw(st.sampled_from([5, 2**20]))
-    crosses = check_crosses(crosses, check_fields(fields, X), n_buckets)
-    activation = draw(st.sampled_from(sorted(ACTIVATE)))
-    dropout = draw(st.sampled_from([0.0, 0.4]))
-    head = WideDeep(k, n_fields, crosses, hidden, activation, dropout, 0.1, (1, 0))
-    batch = make_batch(engine, X, fields, crosses)
-    values = []
-    for role, table, value in zip(head.roles, head.tables, head.initial(), strict=True):
-        n = len(value) if table == "all" else len(batch.rows(table))
-        values.append(rng.normal(size=(n, value.shape[1])))
-        assert (role in ("weights", "biases")) == (table == "all")
-    return X, fields, crosses, head, batch, values, activation, rng.normal(size=n_rows)
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_scores_equal_their_definition(engine, data):
-    X, fields, crosses, head, batch, values, activation, _ = data.draw(problems(engine))
-    scores = head.forward(engine, batch, values)[0]
-    by_role = {}
-    for role, value in zip(head.roles, values, strict=True):
-        by_role.setdefault(role, []).append(value)
-    linear = np.zeros(len(fields))
-    linear[batch.touched] = by_role["linear"][0][:, 0]  # every column has a slot of its number
-    for x, score in zip(X, scores, strict=True):
-        expected = linear @ x
-        if crosses:
-            weight = dict(zip(batch.crosses.touched, by_role["crosses"][0][:, 0], strict=True))
-            found = crosses_by_definition(x, fields, crosses.tuples, crosses.n_buckets)
-            expected += sum(weight[bucket] * value for bucket, value in found.items())
-        if "embeddings" in by_role:
-            embeddings = np.zeros((len(fields), head.k))
-            embeddings[batch.touched] = by_role["embeddings"][0]
-            expected += network(x, fields, embeddings, values[head.n_sparse :], activation)
-        np.testing.assert_allclose(score, expected, rtol=1e-12, atol=1e-12)
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data())
-def test_gradients_of_every_table_equal_finite_differences(engine, data):
-    *_, head, batch, values, _, delta = data.draw(problems(engine))
-    at = 7  # the step fixes the mask of the dropout
-    grads = head.backward(
-        engine, batch, values, head.forward(engine, batch, values, at)[1], delta.copy()
-    )
-    assert [grad.shape for grad in grads] == [value.shape for value in values]
-    for table, grad in enumerate(grads):
-        for position in np.ndindex(grad.shape):
-            scores = []
-            for step in (1e-6, -1e-6):
-                moved = [value.copy() for value in values]
-                moved[table][position] += step
-                scores.append(head.forward(engine, batch, moved, at)[0])
-            numeric = delta @ (scores[0] - scores[1]) / 2e-6
-            np.testing.assert_allclose(grad[position], numeric, rtol=1e-6, atol=1e-6)
-
-
-def test_dropout_leaves_out_its_share_and_keeps_the_mean(engine):
-    head = WideDeep(4, 2, None, (1000,), "identity", 0.3, 1.0, (5, 0))
-    X = np.ones((50, 2))
-    batch = make_batch(engine, X, np.arange(2))
-    values = [np.zeros((2, 1)), np.ones((2, 4)), np.ones((8, 1000)), np.zeros((1, 1000))]
-    values.append(np.ones((1000, 1)))
-    (_, _, masks) = head.forward(engine, batch, values, 3)[1]
-    share = (masks[0] == 0).mean()
-    assert abs(share - 0.3) < 5 * np.sqrt(0.21 / masks[0].size)
-    np.testing.assert_allclose(masks[0][masks[0] > 0], 1 / 0.7)
-    again, other = (head.forward(engine, batch, values, step)[0] for step in (3, 4))
-    np.testing.assert_array_equal(again, head.forward(engine, batch, values, 3)[0])
-    assert (again != other).any()
-    np.testing.assert_array_equal(head.forward(engine, batch, values)[0], 8000)
+from .common import SOLVERS, scores, small_clicks
+from .test_terms import crosses_by_definition, network
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -271,11 +133,15 @@ def test_a_saved_model_goes_on_with_the_states_of_both_solvers(cls, tmp_path):
     assert model.solver == ("ftrl", "adagrad")
     first = {"classes": [0, 1]} if cls is WideDeepClassifier else {}
     model.partial_fit(clicks.X[:256], clicks.y[:256], **first)
-    assert {type(block.solver) for block in model._models[0].blocks} == {FTRL, AdaGrad}
+    assert {type(table.solver) for table in model._fitted.models[0].tables.values()} == {
+        FTRL,
+        AdaGrad,
+    }
     joblib.dump(model, tmp_path / "model")
     model.partial_fit(clicks.X[256:], clicks.y[256:])
     loaded = joblib.load(tmp_path / "model").partial_fit(clicks.X[256:], clicks.y[256:])
-    for block, other in zip(model._models[0].blocks, loaded._models[0].blocks, strict=True):
+    tables, others = (m._fitted.models[0].tables.values() for m in (model, loaded))
+    for block, other in zip(tables, others, strict=True):
         for array, other_array in zip(block.copy(), other.copy(), strict=True):
             np.testing.assert_array_equal(array, other_array)
 
@@ -322,7 +188,7 @@ def test_l1_removes_crosses_that_say_nothing():
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_models_that_do_not_fit_into_memory_are_refused(params, method, monkeypatch):
-    monkeypatch.setattr("skfm._training._memory_of_machine", lambda: 2**32)
+    monkeypatch.setattr("skfm._model._memory_of_machine", lambda: 2**32)
     X, y = np.eye(4), [0, 1, 0, 1]
     model = WideDeepClassifier(**params)
     extra = {"classes": [0, 1]} if method == "partial_fit" else {}

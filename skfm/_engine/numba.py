@@ -115,12 +115,12 @@ def assemble(batcher, rows):
         batcher.fields.n_fields,
         batcher.fields.ascending,
         batcher.stamp,
-        batcher.trains,
+        batcher.renumbers,
         one,
         shift,
         scale,
     )
-    return touched if batcher.trains else None, *arrays
+    return touched if batcher.renumbers else None, *arrays
 
 
 @_compiled
@@ -277,13 +277,19 @@ def _gather(table, width, rows, values, stride):
             values[i * uint64(stride) + j] = table[row + j]
 
 
-# -- linear terms ---------------------------------------------------------------------
+# -- sums over rows and columns -------------------------------------------------------
 
 
-def linear(batch, w):
+def row_sums(batch, w, power=1):
     scores = np.empty(batch.n_rows, batch.dtype)
-    _linear(batch.indptr[:: batch.n_fields], batch.indices, batch.values, w, scores)
+    _linear(batch.indptr[:: batch.n_fields], batch.indices, _powers(batch, power), w, scores)
     return scores
+
+
+def _powers(batch, power):
+    if batch.binary or power == 1:
+        return batch.values
+    return batch.values * batch.values if power else np.ones_like(batch.values)
 
 
 @_compiled
@@ -295,17 +301,9 @@ def _linear(indptr, indices, values, w, scores):
         scores[n] = total
 
 
-def linear_gradient(batch, delta):
-    return _column_sums(batch, batch.values, delta)[:, None]
-
-
-def count(batch, weight):
-    ones = batch.values if batch.binary else np.ones_like(batch.values)
-    return _column_sums(batch, ones, weight)
-
-
-def _column_sums(batch, values, weight):
+def column_sums(batch, weight, power=1):
     sums = np.zeros(len(batch.touched), batch.dtype)
+    values = _powers(batch, power)
     _sum_columns(batch.indptr[:: batch.n_fields], batch.indices, values, weight, sums)
     return sums
 
@@ -385,7 +383,7 @@ def interact(batch, V):
     """See the reference engine. Nothing needs to be remembered: partners are cheaper to
     gather again than to store."""
     if V.shape[1] == 1:
-        return linear(batch, V), None
+        return row_sums(batch, V), None
     scores = np.empty(batch.n_rows, batch.dtype)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), scores
     _run(_kernels(batch, V)[0], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
@@ -394,7 +392,7 @@ def interact(batch, V):
 
 def interact_gradient(batch, V, partners, delta):
     if V.shape[1] == 1:
-        return linear_gradient(batch, delta)
+        return column_sums(batch, delta)[:, None]
     dV = _rows_of(batch, V.shape, V.dtype)
     dV.fill(0)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), delta, *_flat(dV)

@@ -8,7 +8,7 @@ distinct columns. All functions follow the dtype of ``V``.
 from contextlib import contextmanager
 
 import numpy as np
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, csr_array
 
 from .._batch import positions
 
@@ -86,19 +86,14 @@ def distinct(slots, stamp):
     return touched, stamp.take(slots)
 
 
-def linear(batch, w):
-    """Linear terms of each row: X w, of shape (B,); `w` has shape (U, 1)."""
-    return batch.X @ w[:, 0]
+def row_sums(batch, w, power=1):
+    """Σ_u x_nu^power w_u for each row n, of shape (B,); `w` has shape (U, 1)."""
+    return _rows(batch, power) @ w[:, 0]
 
 
-def linear_gradient(batch, delta):
-    """Gradient of Σ δ·(linear terms) in `w`: Xᵀ δ, of shape (U, 1)."""
-    return (batch.X_T @ delta)[:, None]
-
-
-def count(batch, weight):
-    """How often each column occurs, each row counted with its weight, shape (U,)."""
-    return batch.pattern_T @ weight
+def column_sums(batch, weight, power=1):
+    """Σ_n weight_n x_nu^power for each column u, of shape (U,); power 0 counts the entries."""
+    return _columns(batch, power) @ weight
 
 
 def pool(batch, V):
@@ -106,12 +101,49 @@ def pool(batch, V):
     indptr, indices = batch.indptr, batch.indices
     if batch.binary and len(indices) == len(indptr) - 1 and np.diff(indptr).min() == 1:
         return V.take(indices, axis=0)  # one-hot: nothing to multiply, nothing to sum
-    return batch.P @ V
+    return _pooling(batch) @ V
 
 
 def pool_gradient(batch, dE):
     """Gradient of the pooling in the parameter rows: Pᵀ dE, of shape (U, width)."""
-    return batch.P_T @ dE
+    return _once(batch, "pooling, transposed", lambda: _pooling(batch).T) @ dE
+
+
+def _once(batch, name, make):
+    """What `make` gives, kept with the batch: SciPy takes a while to make a matrix."""
+    if name not in batch.memo:
+        batch.memo[name] = make()
+    return batch.memo[name]
+
+
+def _pooling(batch):
+    """P, of shape (B·F, U): row ``n * F + a`` holds the entries of sample n in field a."""
+    shape = len(batch.indptr) - 1, len(batch.touched)
+    return _once(
+        batch,
+        "pooling",
+        lambda: csr_array((batch.values, batch.indices, batch.indptr), shape=shape),
+    )
+
+
+def _rows(batch, power=1):
+    """X, of shape (B, U), each value to a power."""
+    if power == 1 and batch.n_fields == 1:
+        return _pooling(batch)
+    power = 1 if batch.binary else power
+    shape, indptr = (batch.n_rows, len(batch.touched)), batch.indptr[:: batch.n_fields]
+
+    def make():
+        values = batch.values if power == 1 else batch.values**power
+        return csr_array((values, batch.indices, indptr), shape=shape)
+
+    return _once(batch, ("rows", power), make)
+
+
+def _columns(batch, power=1):
+    """The transpose of `_rows`."""
+    power = 1 if batch.binary else power
+    return _once(batch, ("columns", power), lambda: _rows(batch, power).T)
 
 
 def interact(batch, V):
@@ -133,7 +165,7 @@ def interact(batch, V):
     partners[:, 0] = 1
     linear = E[:, 0].reshape(B, F).sum(axis=1)
     linear_and_pairs = np.vecdot(E.reshape(B, -1), partners.reshape(B, -1))
-    self_terms = batch.squares @ _self_products(batch, V)
+    self_terms = _rows(batch, 2) @ _self_products(batch, V)
     return 0.5 * (linear + linear_and_pairs - self_terms), partners
 
 
@@ -141,15 +173,15 @@ def interact_gradient(batch, V, partners, delta):
     """Gradient of Σ δ·score in V, of shape (U, 1 + F·k); `delta` has shape (B,) and the
     dtype of V."""
     F = batch.n_fields
-    weight = (batch.squares_T @ delta)[:, None]
+    weight = column_sums(batch, delta, 2)[:, None]
     if F == 1:
-        dV = batch.X_T @ (partners * delta[:, None])
+        dV = _columns(batch) @ (partners * delta[:, None])
         # A matrix product is the fastest outer product where rows are short.
         dV -= np.dot(weight, _mask_of_factors(V)[None, :]) * V
         return dV
     # Scaling the entries of P takes F·k times fewer products than those of E.
     per_entry = batch.values * np.repeat(delta, np.diff(batch.indptr[::F]))
-    scaled = csc_array((per_entry, batch.indices, batch.indptr), shape=batch.P.shape[::-1])
+    scaled = csc_array((per_entry, batch.indices, batch.indptr), shape=(len(V), batch.n_rows * F))
     dV = scaled @ partners
     own = _own_factors(batch, V)
     dV.ravel()[own] -= weight * V.ravel().take(own)

@@ -1,0 +1,439 @@
+"""Factorization machines: their formulas, and the terms that they sum."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._base import FactorizationBase, FieldsBase
+from ._fields import Fields
+from ._paragraphs import PARAGRAPHS
+from ._parameters import (
+    ClassWeight,
+    Factorization,
+    FieldWeights,
+    Training,
+    WithFields,
+    documented,
+)
+from ._prediction import Classifier, Regressor
+from ._tables import Setting
+from ._terms import FieldWeighted, Interactions, Linear
+
+# What "auto" means with many rows.
+_L2_FACTORS = 0.005
+# Without a choice of partners by field, factors learn at this share of the learning rate.
+_FACTORS_RATE = 0.2
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class _FactorizationMachine(Training, Factorization, FactorizationBase):
+    """The factorization machine: all columns in one field."""
+
+    def _make_fields(self, X):
+        return Fields(np.zeros(1, np.intp), np.zeros(1, np.intp), X.shape[1])
+
+    def _make_terms(self, fields, crosses, key):
+        return [Interactions(self.k, fields.n_fields, self.init_scale, key)]
+
+    def _settings(self, fields, total):
+        """The hyperparameters of each group; `total` is the weight of all rows."""
+        automatic = min(max(_L2_FACTORS, 2 / total), 1.0)
+        l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
+        rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(fields)
+        return {
+            "bias": Setting.of(self, self.solver, rate),
+            "linear": Setting.of(self, self.solver, rate, self.l1_linear, self.l2_linear),
+            "factors": Setting.of(self, self.solver, of_factors, self.l1_factors, l2_factors),
+        }
+
+    def _factors_rate(self, fields):
+        """A step of a factor moves the score through all other columns of a row."""
+        return _FACTORS_RATE if fields.n_fields == 1 else 1
+
+    @property
+    def factors_(self):
+        """Factors, of shape (n_outputs, n_features, k); built on request."""
+        # A pair's interaction is a product of two factors: each takes half of the unit.
+        return self._spread("factors") * self._fitted.target.scale**0.5
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
+    """The field-aware machine: factors for each field that a column can meet."""
+
+    @property
+    def factors_(self):
+        """Factors, of shape (n_outputs, n_features, n_fields, k); built on request.
+
+        ``factors_[o, i, b]`` is what column i meets columns of field b with.
+        """
+        flat = super().factors_
+        return flat.reshape(*flat.shape[:2], self._fitted.columns.fields.n_fields, -1)
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class _FieldWeightedMachine(FieldsBase, FieldWeights, WithFields, _FactorizationMachine):
+    """The field-weighted machine: a weight for each pair of fields."""
+
+    def _make_terms(self, fields, crosses, key):
+        interactions = FieldWeighted(self.k, fields.n_fields, self.init_scale, key)
+        return [Linear(), *([interactions] if self.k else [])]
+
+    def _settings(self, fields, total):
+        weights = Setting.of(self, self.solver, self.learning_rate, 0.0, self.l2_field_weights)
+        return super()._settings(fields, total) | {"field_weights": weights}
+
+    def _factors_rate(self, fields):
+        return _FACTORS_RATE
+
+    @property
+    def field_weights_(self):
+        """Weights of the pairs of fields, of shape (n_outputs, n_fields, n_fields)."""
+        ones = np.ones((self._fitted.columns.fields.n_fields,) * 2, np.float32)
+        return np.stack(self._of_outputs("field_weights", ones))
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FMClassifier(ClassWeight, _FactorizationMachine, Classifier):
+    """Factorization machine for classification.
+
+    The raw score of a row x is ::
+
+        @fm_score
+
+    and the probability of the second class is 1 / (1 + exp(−s)). The fit minimizes ::
+
+        @logistic
+
+    @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @fm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMClassifier : Factors that depend on the field of the other column.
+    FMRegressor : The same model for regression.
+
+    References
+    ----------
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FMClassifier(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    """
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FMRegressor(_FactorizationMachine, Regressor):
+    """Factorization machine for regression.
+
+    The prediction for a row x is ::
+
+        @fm_score
+
+    The fit minimizes ::
+
+        @squared
+
+    @penalty
+    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
+    the unit of y); predictions are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @attributes
+    @fm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMRegressor : Factors that depend on the field of the other column.
+    FMClassifier : The same model for classification.
+
+    References
+    ----------
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
+    """Field-aware factorization machine for classification.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The raw score of a row x, with f(i) the field of column i, is ::
+
+        @ffm_score
+
+    and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
+    count too, so that a field may be multi-valued. The fit minimizes ::
+
+        @logistic
+
+    @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest.
+
+    A row costs O(n_entries · n_fields · k + n_fields² · k) operations.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @ffm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FMClassifier : One set of factors per column: smaller, and enough for many tasks.
+    FFMRegressor : The same model for regression.
+
+    References
+    ----------
+    @ffm_reference
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FFMClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FFMClassifier(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    >>> model[-1].fields_
+    array([0, 0, 1, 1], dtype=int32)
+    """
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FFMRegressor(_FieldAwareMachine, Regressor):
+    """Field-aware factorization machine for regression.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The prediction for a row x, with f(i) the field of column i, is ::
+
+        @ffm_score
+
+    Pairs within a field count too, so that a field may be multi-valued. The fit
+    minimizes ::
+
+        @squared
+
+    @penalty
+    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
+    the unit of y); predictions are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @attributes
+    @ffm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FMRegressor : One set of factors per column: smaller, and enough for many tasks.
+    FFMClassifier : The same model for classification.
+
+    References
+    ----------
+    @ffm_reference
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FFMRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FFMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
+    """Field-weighted factorization machine for classification.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The raw score of a row x, with f(i) the field of column i, is ::
+
+        @fwfm_score
+
+    and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
+    count too, with a weight of their own, so that a field may be multi-valued. The fit minimizes ::
+
+        @logistic
+
+    @penalty
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
+    than two classes are fitted one-vs-rest.
+
+    A row costs O(n_entries · k + n_fields² · k) operations.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @classes_attribute
+    @attributes
+    @fwfm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMClassifier : Factors that depend on the field of the other column: larger.
+    FMClassifier : The same without weights of pairs of fields.
+    FwFMRegressor : The same model for regression.
+
+    References
+    ----------
+    @fwfm_reference
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FwFMClassifier
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FwFMClassifier(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    >>> model[-1].fields_
+    array([0, 0, 1, 1], dtype=int32)
+    """
+
+
+@documented(PARAGRAPHS)
+@dataclass(repr=False, eq=False, kw_only=True)
+class FwFMRegressor(_FieldWeightedMachine, Regressor):
+    """Field-weighted factorization machine for regression.
+
+    Columns belong to fields (the one-hot columns of one variable), inferred unless
+    given. The prediction for a row x, with f(i) the field of column i, is ::
+
+        @fwfm_score
+
+    Pairs within a field count too, with a weight of their own, so that a field may be
+    multi-valued. The fit minimizes ::
+
+        @squared
+
+    @penalty
+    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
+    the unit of y); predictions are in the unit of y, losses in its square.
+    The intercept w₀ is not penalized and starts at the mean.
+
+    Parameters
+    ----------
+    @parameters
+
+    Attributes
+    ----------
+    @attributes
+    @fwfm_attributes
+    @history_attributes
+
+    See Also
+    --------
+    FFMRegressor : Factors that depend on the field of the other column: larger.
+    FMRegressor : The same without weights of pairs of fields.
+    FwFMClassifier : The same model for classification.
+
+    References
+    ----------
+    @fwfm_reference
+    @machine_reference
+    @solver_references
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FwFMRegressor
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"),
+    ...     FwFMRegressor(l2_factors=1e-3, random_state=0),
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
+    """

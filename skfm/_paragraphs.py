@@ -1,0 +1,134 @@
+"""Paragraphs that the docstrings of several estimators share; see `_parameters.documented`."""
+
+PARAGRAPHS = {
+    "fm_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j
+    """,
+    "ffm_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} ⟨v_{i,f(j)}, v_{j,f(i)}⟩ x_i x_j
+    """,
+    "fwfm_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_{i<j} r_{f(i)f(j)} ⟨v_i, v_j⟩ x_i x_j
+    """,
+    "logistic": """
+        Σ_n c_n [ log(1 + exp(s(x_n))) − y_n s(x_n) + R(x_n) ],   y_n in {0, 1}
+        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
+    """,
+    "squared": """
+        Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized
+        R(x) = ½ Σ_{i: x_i ≠ 0} ( l2_linear · w_i² + l2_factors · ‖v_i‖² )
+    """,
+    "wide_deep_score": """
+        s(x) = w₀ + Σ_i w_i x_i + Σ_c u_{h(c)} x_c + net(E(x)),   E_a(x) = Σ_{i in field a} v_i x_i
+        and, with interactions=True, + Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j
+    """,
+    "wide_deep_penalty": """
+    R(x) = ½ wide_l2 (Σ_{i: x_i ≠ 0} w_i² + Σ_{c: x_c ≠ 0} u_{h(c)}²)
+           + ½ deep_l2 Σ_{i: x_i ≠ 0} ‖v_i‖² + ½ layers_l2 Σ_l ‖W_l‖²
+    """,
+    "penalty": """
+    plus the L1 penalties, where c_n are the sample weights times the class weights. A
+    parameter thus pays its L2 penalty in every row in which its column occurs, whatever the
+    solver and batch size.
+
+    The unit of a column does not matter: training sees its values as (x − m) / r. Here r is
+    the root mean square of its non-zero values and m is 0, unless most rows have such a value
+    and their mean is more than half of the standard deviation: then m is the mean and r the
+    standard deviation. Columns of zeros and ones stay as they are. `fit` takes m and r from
+    all rows, `partial_fit` from the first batch in which the column occurs. The penalties are
+    those of parameters for these values; the attributes are for values as they are in X.
+    """,
+    "classes_attribute": """
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    """,
+    "attributes": """
+    coef_ : ndarray of shape (n_outputs, n_features)
+        Linear weights, per unit of the column, in log-odds or in the unit of y. n_outputs is
+        1 except with more than two classes.
+    intercept_ : ndarray of shape (n_outputs,)
+        Intercepts, in log-odds or in the unit of y. They are not penalized.
+    """,
+    "fm_attributes": """
+    factors_ : ndarray of shape (n_outputs, n_features, k)
+        Factors, per unit of the column. Products of two are in log-odds or in the unit of
+        y. Columns that never occurred in training have zeros.
+    """,
+    "ffm_attributes": """
+    factors_ : ndarray of shape (n_outputs, n_features, n_fields, k)
+        Factors, per unit of the column: ``factors_[o, i, b]`` is what column i meets columns
+        of field b with. Products of two are in log-odds or in the unit of y. Columns that
+        never occurred in training have zeros. Where the numbers of `fields_` have gaps, b
+        counts without them.
+    fields_ : ndarray of shape (n_features,)
+        Field of each column.
+    """,
+    "fwfm_attributes": """
+    factors_ : ndarray of shape (n_outputs, n_features, k)
+        Factors, per unit of the column. Columns that never occurred in training have zeros.
+    field_weights_ : ndarray of shape (n_outputs, n_fields, n_fields)
+        Weights r of the pairs of fields, symmetric; they start at 1. A weight times a product
+        of two factors is in log-odds or in the unit of y. Where the numbers of `fields_` have
+        gaps, its axes count without them.
+    fields_ : ndarray of shape (n_features,)
+        Field of each column.
+    """,
+    "wide_deep_attributes": """
+    cross_coef_ : ndarray of shape (n_outputs, n_cross_buckets)
+        Weights of the buckets of crosses, in log-odds or in the unit of y; n_cross_buckets
+        is 0 here without crosses. The values that are crossed are those that training sees.
+    embeddings_ : ndarray of shape (n_outputs, n_features, k)
+        Embeddings, per unit of the column. With `interactions`, products of two are in
+        log-odds or in the unit of y; without, nothing in them depends on it. Columns that
+        never occurred in training have zeros.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the layers, the output layer last, which alone is in log-odds or in the
+        unit of y. If there are several outputs, this and `intercepts_` are lists with one
+        such list per output.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of the hidden layers, without a unit. That of the output layer is `intercept_`.
+    fields_ : ndarray of shape (n_features,)
+        Field of each column.
+    """,
+    "history_attributes": """
+    n_iter_ : int
+        Number of passes made (the largest over the outputs).
+    best_iter_ : int
+        The pass whose weights were kept; 0 if the initial ones were never improved on.
+    loss_curve_ : list of float
+        Mean training loss of each pass, every row scored before the step it is part of.
+        `best_iter_`, `loss_curve_` and `validation_scores_` are lists with one element
+        per output if there are several.
+    validation_scores_ : list of float
+        Negated mean loss on the validation rows after each pass; empty without them.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+    """,
+    "machine_reference": """
+    S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
+    """,
+    "fwfm_reference": """
+    J. Pan et al. (2018), Field-weighted Factorization Machines for Click-Through Rate
+    Prediction in Display Advertising, WWW, equation 4.
+    """,
+    "solver_references": """
+    J. Duchi, E. Hazan, Y. Singer (2011), Adaptive Subgradient Methods for Online Learning
+    and Stochastic Optimization, JMLR 12.
+    H. B. McMahan et al. (2013), Ad Click Prediction: a View from the Trenches, KDD,
+    algorithm 1.
+    """,
+    "wide_deep_references": """
+    H.-T. Cheng et al. (2016), Wide & Deep Learning for Recommender Systems, DLRS,
+    section 3.
+    H. Guo et al. (2017), DeepFM: A Factorization-Machine based Neural Network for CTR
+    Prediction, IJCAI, section 2.
+    X. Glorot, Y. Bengio (2010), Understanding the difficulty of training deep feedforward
+    neural networks, AISTATS, equation 16.
+    """,
+    "ffm_reference": """
+    Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
+    for CTR Prediction, RecSys, equation 4.
+    """,
+}

@@ -1,0 +1,317 @@
+"""The parameters of the estimators, by groups.
+
+Each group owns the documentation, the default values and the constraints of its parameters.
+`documented` puts them into the docstring of a public class, in the order of its signature.
+"""
+
+import inspect
+from dataclasses import KW_ONLY, dataclass
+from itertools import product
+from numbers import Integral, Real
+from textwrap import dedent, indent
+
+from ._compat import Interval, Options, StrOptions
+from ._solvers import SOLVERS
+from ._terms import ACTIVATIONS
+
+# Parameters and solver states are float32. These bounds keep their products finite.
+_RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
+_PENALTY = [Interval(Real, 0, 1e9, closed="both")]
+_COUNT = [Interval(Integral, 0, None, closed="left")]
+_NUMBER = [Interval(Integral, 1, None, closed="left")]
+
+# Live: a solver that is added to the table is accepted.
+_SOLVER = StrOptions(SOLVERS.keys())
+
+
+@dataclass(repr=False, eq=False)
+class Factorization:
+    """
+    k : int, default=8
+        Number of factors per column. 0 leaves the linear part only.
+    solver : {"adagrad", "ftrl"}, default="adagrad"
+        AdaGrad (Duchi et al. 2011) or FTRL-Proximal (McMahan et al. 2013), which gives
+        sparser weights under L1.
+    learning_rate : float, default=0.1
+        Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
+        the sum of squared gradients. Factors learn at a fifth of it without fields,
+        as each moves the score through all other columns of a row.
+    ftrl_beta : float, default=1.0
+        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+    l1_linear : float, default=0.0
+        Strength of the L1 penalty on linear weights. FTRL applies it in its closed form,
+        once over the whole stream; AdaGrad soft-thresholds by
+        l1 · (weighted occurrences in the batch) · η/√G in each step. The numbers of the
+        two solvers are not interchangeable.
+    l2_linear : float, default=0.001
+        Strength of the L2 penalty on linear weights, per occurrence.
+    l1_factors : float, default=0.0
+        Strength of the L1 penalty on factors, as `l1_linear`.
+    l2_factors : float or "auto", default="auto"
+        Strength of the L2 penalty on factors, per occurrence. "auto" is 0.005 or, where that
+        is more, 2 / Σ_n c_n, up to 1, over the rows of the call to `fit`: on less than 400
+        rows, a column that occurs in all of them pays ‖v_i‖² in total. In `partial_fit` it
+        is 0.005.
+    init_scale : float, default=0.03
+        Standard deviation of the initial factors.
+    """
+
+    k: int = 8
+    _: KW_ONLY
+    solver: str = "adagrad"
+    learning_rate: float = 0.1
+    ftrl_beta: float = 1.0
+    l1_linear: float = 0.0
+    l2_linear: float = 1e-3
+    l1_factors: float = 0.0
+    l2_factors: float | str = "auto"
+    init_scale: float = 0.03
+
+    _constraints = {
+        "k": _COUNT,
+        "solver": [_SOLVER],
+        "learning_rate": _RATE,
+        "ftrl_beta": _RATE,
+        "l1_linear": _PENALTY,
+        "l2_linear": _PENALTY,
+        "l1_factors": _PENALTY,
+        "l2_factors": [*_PENALTY, StrOptions({"auto"})],
+        "init_scale": _PENALTY,
+    }
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class FieldWeights:
+    """
+    l2_field_weights : float, default=0.0
+        Strength of the L2 penalty on the weights of pairs of fields, which occur in every
+        row.
+    """
+
+    l2_field_weights: float = 0.0
+
+    _constraints = {"l2_field_weights": _PENALTY}
+
+
+@dataclass(repr=False, eq=False)
+class WideAndDeep:
+    """
+    k : int, default=8
+        Width of the embeddings. 0 leaves the wide part only.
+    solver : (str, str) or str, default=("ftrl", "adagrad")
+        Solvers of the wide and of the deep part, or one for both: "ftrl" for FTRL-Proximal
+        (McMahan et al. 2013), "adagrad" for AdaGrad (Duchi et al. 2011).
+    ftrl_beta : float, default=1.0
+        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+    hidden_layer_sizes : tuple of int, default=(64, 32)
+        Widths of the hidden layers. () makes the deep part linear in the embeddings.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Activation of the hidden layers.
+    dropout : float, default=0.0
+        Share of the hidden units left out in each training step, at least 0 and below 1.
+    interactions : bool, default=False
+        Whether the embeddings interact pairwise, too, as the factors of a factorization
+        machine: DeepFM (Guo et al. 2017).
+    crosses : None, "all" or list of tuples of int, default=None
+        Fields whose crosses join the wide part: pairs such as ``(0, 3)``, triples and so on,
+        or all pairs. A cross counts where all its fields have an entry, with the product of
+        their values; a field with several entries in a row gives every combination. See
+        ``fields_`` for the numbers, and pass `fields` so that they do not change with the
+        data. Only columns that occurred in training are crossed.
+    n_cross_buckets : int, default=262144
+        Number of weights that crosses are hashed into, from the columns that they consist
+        of. Crosses that fall together share a weight.
+    wide_learning_rate : float, default=0.1
+        Step size of the wide part and the intercept: α of FTRL, η of AdaGrad.
+    wide_l1 : float, default=0.0
+        Strength of the L1 penalty on the weights of columns and crosses. FTRL applies it
+        in its closed form, once over the whole stream; AdaGrad soft-thresholds by
+        wide_l1 · (weighted occurrences in the batch) · η/√G in each step. The numbers of
+        the two solvers are not interchangeable.
+    wide_l2 : float, default=0.001
+        Strength of the L2 penalty on the weights of columns and crosses, per occurrence.
+    deep_learning_rate : float, default=0.05
+        Step size of embeddings and layers.
+    deep_l2 : float, default=0.001
+        Strength of the L2 penalty on embeddings, per occurrence of the column.
+    layers_l2 : float, default=0.0001
+        Strength of the L2 penalty on the weights of the layers, which occur in every row.
+    init_scale : float, default=0.1
+        Standard deviation of the initial embeddings. Layers start as Glorot & Bengio
+        (2010) propose.
+    """
+
+    k: int = 8
+    _: KW_ONLY
+    solver: tuple | str = ("ftrl", "adagrad")
+    ftrl_beta: float = 1.0
+    hidden_layer_sizes: tuple = (64, 32)
+    activation: str = "relu"
+    dropout: float = 0.0
+    interactions: bool = False
+    crosses: object = None
+    n_cross_buckets: int = 2**18
+    wide_learning_rate: float = 0.1
+    wide_l1: float = 0.0
+    wide_l2: float = 1e-3
+    deep_learning_rate: float = 0.05
+    deep_l2: float = 1e-3
+    layers_l2: float = 1e-4
+    init_scale: float = 0.1
+
+    _constraints = {
+        "k": _COUNT,
+        "solver": [_SOLVER, Options(tuple, set(product(SOLVERS, SOLVERS)))],
+        "ftrl_beta": _RATE,
+        "hidden_layer_sizes": ["array-like", *_NUMBER],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "interactions": ["boolean"],
+        "crosses": [StrOptions({"all"}), "array-like", None],
+        "n_cross_buckets": [Interval(Integral, 1, 2**31 - 1, closed="both")],
+        "wide_learning_rate": _RATE,
+        "wide_l1": _PENALTY,
+        "wide_l2": _PENALTY,
+        "deep_learning_rate": _RATE,
+        "deep_l2": _PENALTY,
+        "layers_l2": _PENALTY,
+        "init_scale": _PENALTY,
+    }
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class WithFields:
+    """
+    fields : None, int or array-like of shape (n_features,), default=None
+        Which columns belong to the same field. None infers it (see
+        :func:`skfm.infer_fields`); an int means that many blocks of equal width, as for
+        hashed features; an array gives the field of each column, a number from 0 on.
+    """
+
+    fields: object = None
+
+    _constraints = {}
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class Training:
+    """
+    batch_size : int or "auto", default="auto"
+        Rows per step. Gradients are summed over a batch, so that 1 is the classic
+        online algorithm. "auto" is 1/64 of the rows, but from 8 to 512 and no more
+        than the cache holds; in `partial_fit` it is 256.
+    max_iter : int, default=100
+        Maximum number of passes over the data.
+    shuffle : bool, default=True
+        Whether to visit the rows in a new random order in each pass. If False,
+        validation rows are the last ones instead of random ones.
+    tol : float or None, default=1e-4
+        Stop when the mean loss (on the validation rows, if there are any) has not
+        fallen by more than this for `n_iter_no_change` passes. None means never.
+        Regressors apply it to standardized targets.
+    early_stopping : "auto" or bool, default="auto"
+        Whether to watch the loss on rows held out from training, or on `X_val`, and to
+        keep the weights of the best pass. "auto" does if there are 100 rows or more.
+        In the end the rows held out are learned from once. The intercept is then set such
+        that the mean prediction is the mean of the targets, if that made their loss lower.
+    validation_fraction : float, default=0.1
+        Share of rows to hold out for early stopping, stratified by class. The rarest classes
+        count as one where they have too few rows.
+    n_iter_no_change : int, default=3
+        Number of passes without improvement to wait for before stopping.
+    warm_start : bool, default=False
+        Whether `fit` continues from the model of the last call, if there is one. Seed,
+        fields, class weights and the scale of y stay as they were; what shapes the model
+        (k, solvers, layers, crosses) cannot change.
+    engine : {"auto", "numpy", "numba"}, default="auto"
+        What computes: NumPy and SciPy, or loops compiled by numba, which train the same
+        model faster (to rounding in float32). "auto" takes numba where it is installed.
+    n_jobs : int or None, default=None
+        Number of threads. Where there are several outputs, they are fitted at the same
+        time; a single one is shared out by the numba engine. None means 1, and so does
+        any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. Within
+        ``joblib.parallel_config``, None means what that says, up to the cores of this
+        machine. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial parameters, the order of rows, the validation rows and dropout.
+    verbose : bool or int, default=False
+        Whether to print a line per pass.
+    """
+
+    batch_size: int | str = "auto"
+    max_iter: int = 100
+    shuffle: bool = True
+    tol: float | None = 1e-4
+    early_stopping: bool | str = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 3
+    warm_start: bool = False
+    engine: str = "auto"
+    n_jobs: int | None = None
+    random_state: object = None
+    verbose: bool | int = False
+
+    _constraints = {
+        "batch_size": [*_NUMBER, StrOptions({"auto"})],
+        "max_iter": _NUMBER,
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": _NUMBER,
+        "warm_start": ["boolean"],
+        "engine": [StrOptions({"auto", "numpy", "numba"})],
+        "n_jobs": [*_NUMBER, Interval(Integral, None, -1, closed="right"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+
+@dataclass(repr=False, eq=False, kw_only=True)
+class ClassWeight:
+    """
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, multiplied with the sample weights. Predicted
+        probabilities then refer to the weighted class frequencies.
+    """
+
+    class_weight: dict | str | None = None
+
+    _constraints = {"class_weight": [dict, StrOptions({"balanced"}), None]}
+
+
+def _paragraphs(group):
+    """The documentation of each parameter of a group."""
+    found = {}
+    for line in dedent(group.__doc__ or "").strip().splitlines():
+        if line and not line[0].isspace():
+            name = line.split(" : ")[0]
+        found.setdefault(name, []).append(line)
+    return {name: "\n".join(lines) for name, lines in found.items()}
+
+
+def documented(paragraphs):
+    """Give a public class its constraints, and fill in its docstring.
+
+    A line ``@name`` stands for the paragraph of that name, ``@parameters`` for the parameters.
+    """
+
+    def decorate(cls):
+        groups = [base for base in cls.__mro__ if "_constraints" in vars(base)]
+        cls._parameter_constraints, known = {}, {}
+        for group in groups:
+            cls._parameter_constraints |= group._constraints
+            known |= _paragraphs(group)
+        parameters = "\n".join(known[name] for name in inspect.signature(cls).parameters)
+        lines = []
+        for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
+            name = line.strip()
+            if name.startswith("@"):
+                text = paragraphs | {"parameters": parameters}
+                line = indent(inspect.cleandoc(text[name[1:]]), line[: line.index("@")])
+            lines.append(line)
+        if cls.__doc__:
+            cls.__doc__ = "\n".join(lines)
+        return cls
+
+    return decorate

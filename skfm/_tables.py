@@ -1,0 +1,168 @@
+"""Tables: named groups of parameters in rows, beside each the state of its solver."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ._solvers import SOLVERS
+
+_CHUNK_ROWS = 1 << 14
+
+
+class Layout(NamedTuple):
+    """What a table is, before it has any rows.
+
+    Attributes
+    ----------
+    name : str
+    of : {"columns", "crosses", "all"}
+        What a row stands for: a column seen in training, a bucket of crosses, or nothing of
+        the data, so that every batch touches all rows.
+    groups : dict
+        Width of each group of hyperparameters that the numbers in a row follow. There is
+        more than one where kernels read them together.
+    initial : callable
+        ``initial(rows)`` gives the values of rows by their numbers (of columns, those in the
+        matrix), float32 of shape (len(rows), width).
+    n_rows : int
+        Number of rows, 0 for columns, which join one by one.
+    """
+
+    name: str
+    of: str
+    groups: dict
+    initial: Callable
+    n_rows: int = 0
+
+    @property
+    def width(self):
+        return sum(self.groups.values())
+
+
+class Setting(NamedTuple):
+    """The hyperparameters of a group; `own` are those of the solver."""
+
+    solver: str
+    learning_rate: float
+    l1: float
+    l2: float
+    own: dict
+
+    @classmethod
+    def of(cls, estimator, solver, learning_rate, l1=0.0, l2=0.0):
+        own = {name: getattr(estimator, name) for name in SOLVERS[solver].parameters}
+        return cls(solver, learning_rate, l1, l2, own)
+
+
+def solver_of(layout, settings):
+    """The solver of a table. Its groups share it, and may differ in their numbers."""
+    chosen, widths = [settings[group] for group in layout.groups], [*layout.groups.values()]
+
+    def number(name):
+        numbers = [getattr(setting, name) for setting in chosen]
+        return numbers[0] if len(numbers) == 1 else np.repeat(numbers, widths)
+
+    numbers = {name: number(name) for name in ("learning_rate", "l1", "l2")}
+    return SOLVERS[chosen[0].solver](**numbers, **chosen[0].own)
+
+
+def n_numbers(layout, settings):
+    """How many numbers a row takes, with the states of its solver."""
+    states = {len(SOLVERS[settings[group].solver].states) for group in layout.groups}
+    return layout.width * (1 + max(states))
+
+
+class Table:
+    """Parameters in rows. The first of `arrays` has the values, the others the states.
+
+    Arrays may have spare rows at the end, so that appending costs little.
+    """
+
+    def __init__(self, layout, solver):
+        self.of, self.groups, self.solver, self.n_rows = layout.of, layout.groups, solver, 0
+        empty = np.empty((0, layout.width), np.float32)
+        self.arrays = [empty] * (1 + len(solver.states))
+        self.append(layout.initial(np.arange(layout.n_rows)))
+
+    @property
+    def value(self):
+        return self.arrays[0][: self.n_rows]
+
+    @property
+    def _rows(self):
+        return [array[: self.n_rows] for array in self.arrays]
+
+    def append(self, values):
+        """Add rows with the given initial values. They count once all of them are there."""
+        end = self.n_rows + len(values)
+        if end > len(self.arrays[0]):
+            # The first rows get exact room, as most models never grow again.
+            shape = max(end, 2 * self.n_rows), values.shape[1]
+            larger = [np.empty(shape, values.dtype) for _ in self.arrays]
+            for new, old in zip(larger, self.arrays, strict=True):
+                new[: self.n_rows] = old[: self.n_rows]
+            self.arrays = larger
+        for first in range(0, len(values), _CHUNK_ROWS):  # the state's formula has temporaries
+            chunk = values[first : first + _CHUNK_ROWS]
+            to = slice(self.n_rows + first, self.n_rows + first + len(chunk))
+            for array, rows in zip(self.arrays, [chunk, *self.solver.start(chunk)], strict=True):
+                array[to] = rows
+        self.n_rows = end
+
+    def fork(self, copied):
+        """A table that can grow and change its solver by itself; its rows are copies or ours."""
+        other = object.__new__(Table)  # what is pickled has no spare rows
+        other.__dict__ = self.__dict__ | ({"arrays": self.copy()} if copied else {})
+        return other
+
+    def change_solver(self, solver):
+        """Go on with the same solver under other settings."""
+        adopts = not solver.means_the_same_as(self.solver)
+        # A model that was loaded as a read-only memory map is trained on a copy.
+        if adopts or not all(array.flags.writeable for array in self.arrays):
+            self.arrays = self.copy()
+        if adopts:
+            solver.adopt(*self.arrays)
+        self.solver = solver
+
+    def set(self, values):
+        """Set all values, and the states such that they agree."""
+        self.value[:] = values
+        self.solver.adopt(*self._rows)
+
+    def copy(self, saved=None):
+        """Copy all rows, into the arrays `saved` if there are any."""
+        if saved is None:
+            return [array.copy() for array in self._rows]
+        for old, array in zip(saved, self._rows, strict=True):
+            np.copyto(old, array)
+        return saved
+
+    def restore(self, saved):
+        for array, old in zip(self._rows, saved, strict=True):
+            array[:] = old
+
+    def __getstate__(self):
+        return {**self.__dict__, "arrays": self._rows}
+
+
+class Undo:
+    """What some steps overwrote, so that they can be taken back."""
+
+    def __init__(self):
+        self._saved, self._is_saved = [], {}
+
+    def note(self, table, rows):
+        """Keep these rows (None: all) as they are, unless they are kept already."""
+        kept = self._is_saved.setdefault(id(table), np.zeros(table.n_rows, bool))
+        rows = np.arange(table.n_rows) if rows is None else rows
+        rows = rows[~kept[rows]]
+        if len(rows):
+            self._saved.append((table, rows, [array.take(rows, axis=0) for array in table.arrays]))
+            kept[rows] = True
+
+    def take_back(self):
+        for table, rows, saved in self._saved:
+            for array, old in zip(table.arrays, saved, strict=True):
+                array[rows] = old

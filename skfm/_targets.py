@@ -1,0 +1,130 @@
+"""Targets: what y is, how it is encoded for training, and which loss it has."""
+
+import numpy as np
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from ._losses import LogLoss, SquaredLoss
+
+
+class Labels:
+    """Class labels: one output for two classes, else one for each (one-vs-rest).
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+    factor : ndarray of shape (n_classes,)
+        Weight of each class.
+    """
+
+    loss = LogLoss
+    mean, scale = 0.0, 1.0  # log-odds need no standardization
+
+    def __init__(self, classes, factor, class_weight):
+        if not (factor >= 0).all() or not np.isfinite(factor).all():
+            raise ValueError(f"class_weight must be finite and not negative, got {class_weight}.")
+        self.classes, self.factor = classes, factor
+
+    @staticmethod
+    def check(y):
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+        check_classification_targets(y)
+        return y
+
+    @classmethod
+    def of_data(cls, y, used, class_weight):
+        """The classes in y, of which the rows `used` must have two."""
+        encoder = LabelEncoder().fit(y)
+        present = np.unique(y[used])
+        if len(present) < 2:
+            raise ValueError(
+                "A classifier needs rows of at least 2 classes with positive weight, but "
+                f"there is only one class: {present.tolist()[0]!r}."
+            )
+        factor = np.ones(len(encoder.classes_))
+        factor[encoder.transform(present)] = compute_class_weight(
+            class_weight, classes=present, y=y[used]
+        )
+        return cls(encoder.classes_, factor, class_weight)
+
+    @classmethod
+    def of_classes(cls, classes, class_weight):
+        """Classes that are named beforehand."""
+        if len(classes) < 2:
+            raise ValueError(f"A classifier needs at least 2 classes, got {classes.tolist()}.")
+        factor = compute_class_weight(class_weight, classes=classes, y=classes)
+        return cls(classes, factor, class_weight)
+
+    @property
+    def n_outputs(self):
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    def encode(self, y, weight):
+        """Numbers of the classes, and weights with those of the classes."""
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes
+        codes = encoder.transform(y)
+        return codes, weight * self.factor[codes]
+
+    def of_output(self, codes, output):
+        """1 for the class of an output, else 0."""
+        return (codes == (1 if self.n_outputs == 1 else output)).astype(np.float64)
+
+    def strata(self, codes, fraction):
+        """What a split keeps the shares of: classes, where the rarest count as one."""
+        codes, counts = np.unique(codes, return_inverse=True, return_counts=True)[1:]
+        n_held_out = int(np.ceil(fraction * len(codes)))
+        room = min(n_held_out, len(codes) - n_held_out)
+        n_strata = min(room, np.count_nonzero(counts > 1))
+        if n_strata == len(counts):
+            return codes
+        rank = np.empty(len(counts), np.intp)
+        rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+        # The rarest join the rarest of the others.
+        return np.minimum(rank, max(n_strata - 1, 0))[codes]
+
+    def continued(self):
+        return self
+
+
+class Numbers:
+    """Numbers, standardized for training.
+
+    Parameters
+    ----------
+    mean, scale : float
+        What 0 and 1 are in training.
+    """
+
+    loss = SquaredLoss
+    n_outputs = 1
+
+    def __init__(self, mean, scale):
+        self.mean, self.scale = mean, scale
+
+    @staticmethod
+    def check(y):
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        return column_or_1d(y, warn=True)
+
+    @classmethod
+    def of_data(cls, y, weight):
+        unit = np.abs(y).max() or 1.0  # the squares of y itself could overflow
+        mean = np.average(y / unit, weights=weight)
+        deviation = np.sqrt(np.average((y / unit - mean) ** 2, weights=weight))
+        return cls(mean * unit, deviation * unit)
+
+    def encode(self, y, weight):
+        return (y - self.mean) / (self.scale or 1.0), weight
+
+    def of_output(self, y, output):
+        return y
+
+    def strata(self, y, fraction):
+        return None
+
+    def continued(self):
+        """The same for more data: what was constant need not stay so."""
+        return Numbers(self.mean, self.scale or abs(self.mean) or 1.0)

@@ -1,0 +1,419 @@
+"""Terms: what a model adds up to a score.
+
+A model is a bias and a sum of terms. A term names the tables that it reads and turns the
+values of the rows that a batch touches into scores and into gradients in these values. Two
+terms may read one table: their gradients add up. To add a model, write a term and a public
+class that lists it in `_make_terms`.
+"""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import expit
+
+from ._hashing import hashed_normal
+from ._tables import Layout
+
+
+class Evaluation:
+    """A batch, the values of the rows that it touches, and what terms make of them.
+
+    Parameters
+    ----------
+    engine : module
+    batch : Batch
+    values : dict of ndarray
+        For each table the rows that the batch touches, (U, width).
+    step : int or None
+        The number of the step in training, None for prediction.
+    """
+
+    def __init__(self, engine, batch, values, step=None):
+        self.engine, self.batch, self.values, self.step = engine, batch, values, step
+        self._pooled, self._gradients, self._pooled_gradients = {}, {}, {}
+
+    def __getitem__(self, table):
+        return self.values[table]
+
+    def pooled(self, table):
+        """The rows of a table of columns summed by field, each times its value: (B, F, width).
+
+        Computed once, however many terms ask.
+        """
+        if table not in self._pooled:
+            self._pooled[table] = self.engine.pool(self.batch, self.values[table])
+        return self._pooled[table].reshape(self.batch.n_rows, self.batch.n_fields, -1)
+
+    def add(self, table, gradient):
+        """Add to the gradient in the values of a table."""
+        _add(self._gradients, table, gradient)
+
+    def add_pooled(self, table, gradient):
+        """Add to the gradient in the pooled rows of a table."""
+        _add(self._pooled_gradients, table, gradient)
+
+    def gradients(self):
+        """All gradients that were added, by table."""
+        for table, gradient in self._pooled_gradients.items():
+            rows = gradient.reshape(-1, gradient.shape[-1])
+            self.add(table, self.engine.pool_gradient(self.batch, rows))
+        return self._gradients
+
+
+def _add(gradients, table, gradient):
+    gradients[table] = gradients[table] + gradient if table in gradients else gradient
+
+
+class Term:
+    """A part of the score.
+
+    Attributes
+    ----------
+    per_row : int
+        How many numbers a row of the data is turned into, for the size of batches.
+    structure : dict
+        Parameters of the estimator, with their values, that decide what the parameters
+        mean: they cannot change where training goes on.
+    needs_rows : bool
+        Whether prediction, too, needs the rows of exactly the columns in the batch, because
+        the term computes something for each of them.
+    """
+
+    per_row = 0
+    structure = {}
+    needs_rows = False
+
+    def layouts(self):
+        """The tables that the term reads, a list of `Layout`."""
+        raise NotImplementedError
+
+    def forward(self, evaluation):
+        """Score the rows of a batch.
+
+        Returns
+        -------
+        scores : ndarray of shape (B,)
+        memory : object
+            What `backward` needs again.
+        """
+        raise NotImplementedError
+
+    def backward(self, evaluation, memory, delta):
+        """Add the gradients of Σ delta·score to the evaluation; delta has shape (B,)."""
+        raise NotImplementedError
+
+    def attributes(self, columns, values, seen):
+        """Add to what users see of the parameters, a dict.
+
+        ``seen["coef"]`` and ``seen["constant"]`` are those of the model that has the values of
+        the matrix, whatever their units in training: where columns are shifted, terms
+        multiply out what is left.
+
+        Parameters
+        ----------
+        columns : Columns
+        values : dict of ndarray
+            The whole tables.
+        seen : dict
+        """
+        raise NotImplementedError
+
+
+def _zeros(width):
+    return lambda rows: np.zeros((len(rows), width), np.float32)
+
+
+def _vectors(name, k, scale, key):
+    """A table of k random numbers for each column."""
+    return Layout(name, "columns", {name: k}, lambda rows: hashed_normal(key, rows, k, scale))
+
+
+class Linear(Term):
+    """Σ_i w_i x_i, over the columns or over buckets of crosses."""
+
+    def __init__(self, crosses=None):
+        self.table, self.of = ("crosses", "crosses") if crosses else ("linear", "columns")
+        self.n_rows = crosses.n_buckets if crosses else 0
+        self.per_row = len(crosses.tuples) if crosses else 0
+        if crosses:
+            self.structure = {"crosses": crosses.tuples, "n_cross_buckets": crosses.n_buckets}
+
+    def layouts(self):
+        return [Layout(self.table, self.of, {self.table: 1}, _zeros(1), self.n_rows)]
+
+    def forward(self, evaluation):
+        batch = evaluation.batch.part(self.of)
+        return evaluation.engine.row_sums(batch, evaluation[self.table]), None
+
+    def backward(self, evaluation, memory, delta):
+        batch = evaluation.batch.part(self.of)
+        evaluation.add(self.table, evaluation.engine.column_sums(batch, delta)[:, None])
+
+    def attributes(self, columns, values, seen):
+        if self.of == "crosses":
+            seen["cross_coef"] = values[self.table][:, 0]
+            return
+        _see_linear(columns.per_value(values[self.table])[:, 0], columns, seen)
+
+
+class Interactions(Term):
+    """A linear weight per column, and all pairwise interactions through k factors per field.
+
+    One field makes the factorization machine (Rendle 2010), several the field-aware one (Juan
+    et al. 2016). Both parts share a table, as kernels read them together.
+
+    Parameters
+    ----------
+    k : int
+        Number of factors.
+    n_fields : int
+        Number of fields; a column has k factors for each.
+    scale : float
+        Standard deviation of the initial factors.
+    key : tuple of int
+        Seed and number of the output: same key, same initial factors.
+    """
+
+    table = "interactions"
+
+    def __init__(self, k, n_fields, scale, key):
+        self.n_factors, self.n_fields, self.scale, self.key = n_fields * k, n_fields, scale, key
+        self.per_row = n_fields * (1 + self.n_factors)
+        self.structure = {"k": k}
+
+    def layouts(self):
+        groups = {"linear": 1, "factors": self.n_factors}
+        return [Layout(self.table, "columns", groups, self._initial)]
+
+    def _initial(self, columns):
+        factors = hashed_normal(self.key, columns, self.n_factors, self.scale)
+        return np.hstack([np.zeros((len(columns), 1), np.float32), factors])
+
+    def forward(self, evaluation):
+        return evaluation.engine.interact(evaluation.batch, evaluation[self.table])
+
+    def backward(self, evaluation, memory, delta):
+        V = evaluation[self.table]
+        gradient = evaluation.engine.interact_gradient(evaluation.batch, V, memory, delta)
+        evaluation.add(self.table, gradient)
+
+    def attributes(self, columns, values, seen):
+        w, V = np.split(columns.per_value(values[self.table]), [1], axis=1)
+        _see_linear(w[:, 0], columns, seen)
+        seen["factors"] = V
+        if len(columns.shifted):
+            V, m = V.reshape(len(V), self.n_fields, -1), columns.units.shift
+            pooled = np.zeros((self.n_fields, *V.shape[1:]))
+            np.add.at(pooled, columns.field, m[:, None, None] * V)
+            met = np.einsum("nak,nak->n", V, pooled.swapaxes(0, 1)[columns.field])
+            own = V[np.arange(len(V)), columns.field]
+            _multiply_out(m, met, (own * own).sum(axis=1), seen)
+
+
+def _see_linear(w, columns, seen):
+    seen["coef"] = seen["coef"] + w if "coef" in seen else w
+    seen["constant"] -= columns.units.shift @ w
+
+
+def _multiply_out(shift, met, squares, seen):
+    """Turn interactions of (x − shift) into those of x, linear weights and a constant.
+
+    `met` is how much each column interacts with the shifts of all, itself included, `squares`
+    with itself.
+    """
+    seen["coef"] = seen["coef"] - met + shift * squares
+    seen["constant"] += shift @ (met - shift * squares) / 2
+
+
+class PooledInteractions(Term):
+    """Pairwise interactions of embeddings that are pooled by field for something else, too.
+
+    As of a factorization machine: ½(‖Σ_a E_a‖² − Σ_i x_i² ‖v_i‖²).
+    """
+
+    needs_rows = True
+    table = "embeddings"
+    structure = {"interactions": True}
+
+    def __init__(self, k, scale, key):
+        self.k, self.scale, self.key = k, scale, key
+
+    def layouts(self):
+        return [_vectors(self.table, self.k, self.scale, self.key)]
+
+    def forward(self, evaluation):
+        V, total = evaluation[self.table], evaluation.pooled(self.table).sum(axis=1)
+        squares = evaluation.engine.row_sums(evaluation.batch, np.vecdot(V, V)[:, None], power=2)
+        return 0.5 * (np.vecdot(total, total) - squares), total
+
+    def backward(self, evaluation, total, delta):
+        pooled = evaluation.pooled(self.table)
+        gradient = np.broadcast_to((delta[:, None] * total)[:, None], pooled.shape)
+        evaluation.add_pooled(self.table, gradient)
+        own = evaluation.engine.column_sums(evaluation.batch, delta, power=2)
+        evaluation.add(self.table, -own[:, None] * evaluation[self.table])
+
+    def attributes(self, columns, values, seen):
+        V, m = columns.per_value(values[self.table]), columns.units.shift
+        seen["embeddings_interact"] = True
+        if len(columns.shifted):
+            _multiply_out(m, V @ (m @ V), np.vecdot(V, V), seen)
+
+
+class FieldWeighted(Term):
+    """Pairwise interactions with a weight for each pair of fields (Pan et al. 2018).
+
+    ½ Σ_{a,b} r_ab ⟨E_a, E_b⟩ − ½ Σ_i r_{f(i)f(i)} x_i² ‖v_i‖², with r symmetric. Several
+    entries of a row in field a interact with the weight r_aa.
+    """
+
+    needs_rows = True
+
+    def __init__(self, k, n_fields, scale, key):
+        self.k, self.n_fields, self.scale, self.key = k, n_fields, scale, key
+        self.per_row = 3 * n_fields * k
+        self.structure = {"k": k}
+
+    def layouts(self):
+        name, F = "field_weights", self.n_fields
+        ones = Layout(name, "all", {name: F}, lambda rows: np.ones((F, F), np.float32), F)
+        return [_vectors("factors", self.k, self.scale, self.key), ones]
+
+    def forward(self, evaluation):
+        V, r, batch = evaluation["factors"], evaluation["field_weights"], evaluation.batch
+        E = evaluation.pooled("factors")
+        met = r @ E
+        own = r.diagonal()[batch.field] * np.vecdot(V, V)
+        squares = evaluation.engine.row_sums(batch, own[:, None], power=2)
+        pairs = np.vecdot(E.reshape(len(E), -1), met.reshape(len(E), -1))
+        return 0.5 * (pairs - squares), met
+
+    def backward(self, evaluation, met, delta):
+        V, r, batch = evaluation["factors"], evaluation["field_weights"], evaluation.batch
+        E = evaluation.pooled("factors")
+        evaluation.add_pooled("factors", delta[:, None, None] * met)
+        own = evaluation.engine.column_sums(batch, delta, power=2)
+        evaluation.add("factors", -(r.diagonal()[batch.field] * own)[:, None] * V)
+        # r_ab and r_ba are one weight: each of the two gets its whole gradient.
+        by_field = np.moveaxis(E, 1, 0)
+        scaled = (by_field * delta[:, None]).reshape(self.n_fields, -1)
+        gradient = scaled @ by_field.reshape(self.n_fields, -1).T
+        within = np.bincount(batch.field, own * np.vecdot(V, V), self.n_fields)
+        diagonal = np.arange(self.n_fields)
+        gradient[diagonal, diagonal] = 0.5 * (gradient[diagonal, diagonal] - within)
+        evaluation.add("field_weights", gradient)
+
+    def attributes(self, columns, values, seen):
+        V, r, m = columns.per_value(values["factors"]), values["field_weights"], columns.units.shift
+        seen["factors"], seen["field_weights"] = V, r.copy()
+        if len(columns.shifted):
+            pooled = np.zeros((self.n_fields, self.k))
+            np.add.at(pooled, columns.field, m[:, None] * V)
+            met = np.vecdot(V, (r @ pooled)[columns.field])
+            _multiply_out(m, met, r.diagonal()[columns.field] * np.vecdot(V, V), seen)
+
+
+class Network(Term):
+    """Dense layers over embeddings that are pooled by field.
+
+    Parameters
+    ----------
+    k : int
+        Width of the embeddings, at least 1.
+    n_fields : int
+    hidden : tuple of int
+        Widths of the hidden layers. The output layer has no bias: the model has one.
+    activation : {"relu", "tanh", "logistic", "identity"}
+    dropout : float
+        Share of hidden units left out in each step of the training.
+    scale : float
+        Standard deviation of the initial embeddings.
+    key : tuple of int
+        Seed and number of the output.
+    """
+
+    def __init__(self, k, n_fields, hidden, activation, dropout, scale, key):
+        self.k, self.scale, self.key = k, scale, key
+        self.activation, self.dropout = activation, dropout
+        self.sizes = list(pairwise((n_fields * k, *hidden, 1)))
+        self.per_row = n_fields * k + sum(hidden)
+        self.structure = {
+            "k": k,
+            "hidden_layer_sizes": tuple(hidden),
+            "activation": activation if hidden else None,
+        }
+
+    def layouts(self):
+        layouts = [_vectors("embeddings", self.k, self.scale, self.key)]
+        for layer, (n_in, n_out) in enumerate(self.sizes, start=1):
+            deviation = np.sqrt(2 / (n_in + n_out))  # Glorot & Bengio 2010, equation 16
+            initial = partial(hashed_normal, (*self.key, layer), width=n_out, scale=deviation)
+            layouts += [
+                Layout(f"weights{layer}", "all", {"weights": n_out}, initial, n_in),
+                Layout(f"biases{layer}", "all", {"biases": n_out}, _zeros(n_out), 1),
+            ]
+        return layouts[:-1]
+
+    def _layers(self, values):
+        """Weights and biases of the hidden layers, and the weights of the last."""
+        numbers = range(1, len(self.sizes))
+        hidden = [(values[f"weights{i}"], values[f"biases{i}"]) for i in numbers]
+        return hidden, values[f"weights{len(self.sizes)}"]
+
+    def forward(self, evaluation):
+        hidden, last = self._layers(evaluation.values)
+        pooled = evaluation.pooled("embeddings")
+        inputs, outputs, masks = [pooled.reshape(len(pooled), -1)], [], []
+        activate = ACTIVATIONS[self.activation][0]
+        drop = self.dropout and evaluation.step is not None
+        # The last number keeps the stream apart from that of the order of rows.
+        random = np.random.default_rng([*self.key, evaluation.step, 1]) if drop else None
+        for weights, biases in hidden:
+            sums = inputs[-1] @ weights
+            sums += biases
+            outputs.append(activate(sums))
+            inputs.append(outputs[-1])
+            if drop:
+                kept = random.random(sums.shape, dtype=np.float32) >= self.dropout
+                masks.append(kept * sums.dtype.type(1 / (1 - self.dropout)))
+                inputs[-1] = outputs[-1] * masks[-1]
+        return (inputs[-1] @ last)[:, 0], (inputs, outputs, masks)
+
+    def backward(self, evaluation, memory, delta):
+        (inputs, outputs, masks), (hidden, last) = memory, self._layers(evaluation.values)
+        slope = ACTIVATIONS[self.activation][1]
+        evaluation.add(f"weights{len(self.sizes)}", inputs[-1].T @ delta[:, None])
+        upstream = delta[:, None] * last.T
+        for number in reversed(range(len(hidden))):
+            if masks:
+                upstream *= masks[number]
+            upstream *= slope(outputs[number])
+            evaluation.add(f"biases{number + 1}", upstream.sum(axis=0, keepdims=True))
+            evaluation.add(f"weights{number + 1}", inputs[number].T @ upstream)
+            upstream = upstream @ hidden[number][0].T
+        evaluation.add_pooled("embeddings", upstream.reshape(len(upstream), -1, self.k))
+
+    def attributes(self, columns, values, seen):
+        hidden, last = self._layers(values)
+        V, m = columns.per_value(values["embeddings"]), columns.units.shift
+        seen["embeddings"] = V
+        seen["coefs"] = [np.array(weights) for weights, _ in hidden] + [np.array(last)]
+        seen["intercepts"] = [biases[0].copy() for _, biases in hidden]
+        if len(columns.shifted):
+            pooled = np.zeros((columns.fields.n_fields, self.k))
+            np.add.at(pooled, columns.field, m[:, None] * V)
+            left_out = pooled.ravel() @ seen["coefs"][0]
+            if hidden:
+                seen["intercepts"][0] = seen["intercepts"][0] - left_out
+            else:
+                seen["constant"] -= left_out[0]
+
+
+# Each activation, and its derivative given its output.
+ACTIVATIONS = {
+    "relu": (lambda z: np.maximum(z, 0, out=z), lambda a: a > 0),
+    "tanh": (lambda z: np.tanh(z, out=z), lambda a: 1 - a * a),
+    "logistic": (lambda z: expit(z, out=z), lambda a: a * (1 - a)),
+    "identity": (lambda z: z, lambda a: np.ones((), a.dtype)),
+}
