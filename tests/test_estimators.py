@@ -237,6 +237,8 @@ def test_public_attributes_are_the_model(cls):
     X, V = clicks.X.toarray()[:20].astype(float), model.factors_[0].astype(float)
     if V.ndim == 2:
         gram = V @ V.T
+        if hasattr(model, "field_weights_"):
+            gram *= model.field_weights_[0][np.ix_(model.fields_, model.fields_)]
     else:
         f = model.fields_
         met = V[:, f]  # met[i, j]: what column i meets column j with

@@ -452,7 +452,7 @@ def limited(name, headroom):
 def try_limits(name, first, n_limits):
     """Make calls with less and less memory."""
     rows = make_rows(width=8_000, entries=20)
-    _, FFM, WideDeep = CLASSIFIERS
+    _, FFM, _, WideDeep = CLASSIFIERS
     cases = [*model_cases(FFM, "numpy", rows, k=16), *model_cases(WideDeep, "numpy", rows, k=16)]
     if "numba" in ENGINES:
         cases += model_cases(FFM, "numba", rows, k=16)

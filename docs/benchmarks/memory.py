@@ -75,7 +75,9 @@ def measure(queue, name, params, n_rows, n_occurring):
     with Peak() as peak:
         model = estimator(**params, max_iter=2, tol=None, random_state=0).fit(X, y)
     gc.collect()
-    state = sum(array.nbytes for block in model._models[0].blocks for array in block.arrays)
+    state = sum(
+        array.nbytes for table in model._fitted.models[0].tables.values() for array in table.arrays
+    )
     queue.put(
         {
             "columns": len(model._columns),
