@@ -177,16 +177,7 @@ class Columns:
     def joining(self, X, batches, weight):
         """The new columns of some batches of rows, and their units, by the batch they come in."""
         new = self.new_in(X, np.concatenate(batches))
-        units = Units(np.zeros(len(new)), np.ones(len(new)))
-        if len(new) and not (X.data == 1).all():
-            left = np.ones(len(new), bool)
-            for number, rows in enumerate(batches):
-                here = left if len(batches) == 1 else left & np.isin(new, columns_of(X, rows))
-                may_shift = number == 0 and not len(self)
-                found = units_of(X, rows, weight, new[here], may_shift)
-                units.shift[here], units.scale[here] = found
-                left &= ~here
-        return new, units
+        return new, units_of(X, batches, weight, new, may_shift=not len(self))
 
     def extended(self, columns, units):
         """The same with slots for new columns."""
@@ -257,46 +248,52 @@ class Columns:
         self.__dict__ = self.extended(seen, units).__dict__
 
 
-def units_of(X, rows, weight, columns, may_shift):
-    """The units in which the values of `columns` count, from some rows of X.
+def units_of(X, batches, weight, columns, may_shift):
+    """The units in which the values of `columns` count, each from the first batch it is in.
 
     The unit of a column is the root mean square of its entries: 1 where these are ones.
-    Numbers far from zero, such as years, would hardly differ in it. A column is therefore
-    standardized if most rows have an entry in it and its mean over all of them is more than
-    half of its standard deviation. Means are weighted.
+    Numbers far from zero, such as years, would hardly differ in it. A column of the first
+    batch is therefore standardized if most rows have an entry in it and its mean over all of
+    them is more than half of its standard deviation. Means are weighted.
 
     Parameters
     ----------
     X : csr_array
-    rows : ndarray
-        The rows to look at.
+    batches : list of ndarray
+        Rows.
     weight : ndarray of shape (n_samples,)
     columns : ndarray
     may_shift : bool
-        Whether the rows are all that the model has seen so far.
+        Whether the model has seen no rows before the first batch.
     """
     shift, scale = np.zeros(len(columns)), np.ones(len(columns))
-    of_column = np.full(X.shape[1], -1, np.int32)
-    of_column[columns] = np.arange(len(columns))
-    others = np.setdiff1d(of_column[X.indices[X.data != 1]], [-1])  # not only ones
+    number = np.full(X.shape[1], -1, np.int32)
+    number[columns] = np.arange(len(columns))
+    others = np.setdiff1d(number[X.indices[X.data != 1]], [-1])  # not only ones
     if not len(others):
         return Units(shift, scale)
-    of_column[:] = -1
-    of_column[columns[others]] = np.arange(len(others))
-    shift[others], scale[others] = _units(X, rows, weight, of_column, len(others), may_shift)
+    number[:] = -1
+    number[columns[others]] = np.arange(len(others))
+    shift[others], scale[others] = _units(X, batches, weight, number, len(others), may_shift)
     return Units(shift, scale)
 
 
-def _units(X, rows, weight, of_column, width, may_shift):
+def _units(X, batches, weight, of_column, width, may_shift):
     """Shift and scale of the columns that `of_column` numbers from 0 to `width`."""
+    rows, first = np.concatenate(batches), np.full(width, len(batches))
+    batch_of_row = np.repeat(np.arange(len(batches)), [*map(len, batches)])
+    for batch, its_rows in enumerate(batches):
+        column = of_column.take(columns_of(X, its_rows))
+        column = column[column >= 0]
+        first[column[first[column] > batch]] = batch
     least, most = np.full(width, np.inf), np.full(width, -np.inf)
 
     def entries():
         """Column, value and weight of the entries, chunk by chunk."""
-        for chunk in _chunks(rows):
+        for chunk, its_batch in zip(_chunks(rows), _chunks(batch_of_row), strict=True):
             where, length = positions(X.indptr, chunk)
             column = of_column.take(X.indices.take(where))
-            known = column >= 0
+            known = (column >= 0) & (np.repeat(its_batch, length) == first.take(column))
             value = X.data.take(where[known]).astype(np.float64)
             yield column[known], value, np.repeat(weight[chunk], length)[known]
 
@@ -314,8 +311,8 @@ def _units(X, rows, weight, of_column, width, may_shift):
     differs = least < most
     square, count = mean(lambda column, value: (value / largest[column]) ** 2)
     shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
-    share = count / weight[rows].sum()
-    if may_shift and len(rows) >= _FEW_ROWS and (differs & (share > 0.5)).any():
+    share = np.where(first == 0, count / weight[batches[0]].sum(), 0)
+    if may_shift and len(batches[0]) >= _FEW_ROWS and (differs & (share > 0.5)).any():
         average = share * mean(lambda column, value: value / largest[column])[0]
         deviation, _ = mean(lambda column, value: (value / largest[column] - average[column]) ** 2)
         # The rows without an entry have a zero.

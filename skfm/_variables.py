@@ -214,8 +214,9 @@ def _factorize(cells):
             numbers = np.arange(len(values), dtype=np.int32)
             codes = cells.replace_strict(values, numbers, default=-1).to_numpy()
             found = _without_missing(codes, values.to_list(), narrow_type)
-        if found and (str(dtype) != "object" or found.types <= {str}):
-            return found  # of objects, libraries take True and 1 for equal
+        has_objects = isinstance(dtype, np.dtype) and dtype.hasobject
+        if found and (not has_objects or found.types <= {str}):
+            return found  # of objects, pandas takes True and 1 for equal
     except (TypeError, NotImplementedError):  # lists
         pass
     cells = cells.to_list() if hasattr(cells, "to_list") else cells.tolist()

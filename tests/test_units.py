@@ -124,25 +124,25 @@ def test_units_by_hand():
     X[:, 3] = 100 + np.arange(20)  # far from zero
     X[:, 4] = np.arange(20) - 9.5  # about zero
     X[2:, 5] = 100 + np.arange(18)  # far from zero in most rows
-    shift, scale = units_of(csr_array(X), np.arange(20), np.ones(20), np.arange(6), True)
+    shift, scale = units_of(csr_array(X), [np.arange(20)], np.ones(20), np.arange(6), True)
     np.testing.assert_allclose(shift, [0, 0, 0, X[:, 3].mean(), 0, X[:, 5].mean()])
     expected = [1, 5, np.sqrt(50 / 3), X[:, 3].std(), X[:, 4].std(), X[:, 5].std()]
     np.testing.assert_allclose(scale, expected)
-    shift, scale = units_of(csr_array(X), np.arange(20), np.ones(20), np.arange(6), False)
+    shift, scale = units_of(csr_array(X), [np.arange(20)], np.ones(20), np.arange(6), False)
     assert not shift.any()
     np.testing.assert_allclose(scale[3], np.sqrt((X[:, 3] ** 2).mean()))
     # A weight counts as so many rows; one of zero as none.
     rows, weight = np.arange(20), np.random.default_rng(0).integers(1, 4, size=20)
-    weighted = units_of(csr_array(X), rows, weight * 1.0, np.arange(6), True)
+    weighted = units_of(csr_array(X), [rows], weight * 1.0, np.arange(6), True)
     repeated = csr_array(np.repeat(X, weight, axis=0))
     n = repeated.shape[0]
-    again = units_of(repeated, np.arange(n), np.ones(n), np.arange(6), True)
+    again = units_of(repeated, [np.arange(n)], np.ones(n), np.arange(6), True)
     np.testing.assert_allclose(weighted, again)
 
 
 def test_extreme_numbers_have_units():
     X = np.array([[1e-300, 3e38, 1e300], [2e-300, -3e38, 1.5], [1e-310, 1e38, 0]] * 8)[:, :2]
-    shift, scale = units_of(csr_array(X), np.arange(24), np.ones(24), np.arange(2), True)
+    shift, scale = units_of(csr_array(X), [np.arange(24)], np.ones(24), np.arange(2), True)
     assert (scale > 0).all()
     assert np.isfinite([shift, scale]).all()
     assert np.abs(X / scale).max() < 10
