@@ -1,5 +1,6 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -308,17 +309,36 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
                 for output, model in enumerate(models):
                     do(model, output)
             return
-        # An executor, unlike joblib.Parallel, waits for its threads after Ctrl-C.
-        with ThreadPoolExecutor(n_workers) as pool:
-            futures = [pool.submit(do, model, output) for output, model in enumerate(models)]
+        change, running, cancelled = threading.Condition(), [0], threading.Event()
+
+        def task(model, output):
+            with change:
+                if cancelled.is_set():
+                    return
+                running[0] += 1
             try:
-                wait(futures)
-            except KeyboardInterrupt:
-                if on_interrupt is None:
-                    raise
-                on_interrupt()
-            for future in futures:
-                future.result()
+                do(model, output)
+            finally:
+                with change:
+                    running[0] -= 1
+                    change.notify_all()
+
+        try:
+            with ThreadPoolExecutor(n_workers) as pool:
+                futures = [pool.submit(task, *each[::-1]) for each in enumerate(models)]
+                try:
+                    wait(futures)
+                except KeyboardInterrupt:
+                    if on_interrupt is None:
+                        raise
+                    on_interrupt()
+                for future in futures:
+                    future.result()
+        finally:
+            # Ctrl-C while a thread starts hides it from the pool: nobody may train behind us.
+            cancelled.set()
+            with change:
+                change.wait_for(lambda: running[0] == 0)
 
     def _batcher(self, fitted, X, **how):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)

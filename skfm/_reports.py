@@ -44,7 +44,7 @@ def warn_of_outcome(model, data):
             "removed every parameter. Check that X is informative, lower the penalties "
             "or change learning_rate."
         )
-    elif any(history.is_worse for history in histories):
+    elif all(history.is_worse for history in histories):
         message = (
             "The model predicts worse than the average of the targets would. Lower "
             f"learning_rate, raise the penalties or clip outliers.{_largest_value(model, data)}"
@@ -72,10 +72,10 @@ def _largest_value(model, data):
 
 
 def _is_constant(model, data):
-    """Whether an output is as good as the same for all rows (of up to 1000)."""
-    if any(output.history.best_pass == 0 for output in model._fitted.models):
+    """Whether all outputs are as good as the same for all rows (of up to 1000)."""
+    if all(output.history.best_pass == 0 for output in model._fitted.models):
         return True
-    return np.ptp(model._raw(data.X, data.used[:1000]), axis=0).min() < _NEGLIGIBLE
+    return np.ptp(model._raw(data.X, data.used[:1000]), axis=0).max() < _NEGLIGIBLE
 
 
 class NotebookRepr:
