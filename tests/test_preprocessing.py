@@ -3,9 +3,11 @@
 import datetime
 import itertools
 import math
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -19,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import murmurhash3_32
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import skfm
 from skfm import FFMClassifier, WideDeepClassifier, infer_fields
 from skfm.preprocessing import FieldEncoder
 
@@ -508,3 +511,45 @@ def test_encoding_during_a_refit_is_that_of_the_old_encoder_or_the_new():
                 encoder.fit(table)
         stop.set()
         assert future.result() <= expected
+
+
+def test_at_every_line_of_a_refit_the_encoder_is_the_old_one_or_the_new():
+    """Another thread may transform between two lines of fit, or fit between two of transform."""
+    old, new = pd.DataFrame({"a": ["x", "y"]}), pd.DataFrame({"b": ["x", "y", "z"], "c": [1, 2, 3]})
+    package, inside, seen = str(Path(skfm.__file__).parent), [False], set()
+    encoder = FieldEncoder().fit(old)
+
+    def on_each_line(action):
+        def trace(frame, event, _):
+            if not frame.f_code.co_filename.startswith(package):
+                return None
+            if event == "line" and not inside[0]:
+                inside[0] = True
+                action()
+                inside[0] = False
+            return trace
+
+        return trace
+
+    def look():
+        shapes = []
+        for table in (old, new):
+            try:
+                shapes.append(encoder.transform(table).shape)
+            except ValueError as error:
+                shapes.append("feature names" in str(error))
+        seen.add(tuple(shapes))
+
+    def refit():
+        encoder.fit(new if encoder.n_features_in_ == 1 else old)
+
+    before = sys.gettrace()
+    for action, call in ((look, lambda: encoder.fit(new)), (refit, look)):
+        sys.settrace(on_each_line(action))
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+    shapes = {((2, 3), True), (True, (3, 8))}
+    # Refitted between the looks at the two tables, it may know both or none of them.
+    assert shapes <= seen <= shapes | {((2, 3), (3, 8)), (True, True)}
