@@ -4,8 +4,6 @@ import datetime
 import itertools
 import math
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -487,30 +485,6 @@ def test_other_types_after_fit():
         np.testing.assert_array_equal(encoder.transform(other).indices, expected)
     with pytest.raises(ValueError, match="'n' held numbers in fit, but now 'x', which is no"):
         encoder.transform(pd.DataFrame({"id": [1], "n": ["x"]}))
-
-
-def test_encoding_during_a_refit_is_that_of_the_old_encoder_or_the_new():
-    tables = [pd.DataFrame({"a": list(text), "b": list(text)}) for text in ("abab", "cdef")]
-    encoder, stop = FieldEncoder().fit(tables[0]), threading.Event()
-
-    def transform():
-        found = set()
-        while not stop.is_set():
-            encoded = encoder.transform(tables[0])
-            found.add((encoded.shape, tuple(encoded.indices)))
-        return found
-
-    expected = set()
-    for table in tables:
-        encoded = encoder.fit(table).transform(tables[0])
-        expected.add((encoded.shape, tuple(encoded.indices)))
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(transform)
-        for _ in range(100):
-            for table in tables:
-                encoder.fit(table)
-        stop.set()
-        assert future.result() <= expected
 
 
 def test_at_every_line_of_a_refit_the_encoder_is_the_old_one_or_the_new():
