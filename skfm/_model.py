@@ -116,6 +116,13 @@ class Model:
         counts = {of: batch.count(engine, of, weight) for of in kinds}
         return Gradient(total, evaluation.gradients(), counts)
 
+    def step(self, engine, batch, y, weight, loss, undo=None):
+        """Both halves of a step; return the summed loss from before it."""
+        values = self.gather(engine, batch)
+        gradient = self.gradient(engine, batch, values, y, weight, loss)
+        self.apply(engine, batch, values, gradient, undo)
+        return gradient.loss
+
     def apply(self, engine, batch, values, gradient, undo=None):
         """The second half of a step: the solvers follow a gradient in the rows of a batch.
 

@@ -83,7 +83,8 @@ def raw_scores(models, batcher, rows, n_threads=1):
             batch = batcher(rows[start : start + size])
             for output, model in enumerate(models):
                 values = model.gather(batcher.engine, batch)
-                found, _ = model.scores(batcher.engine, batch, values)
+                # What the terms remember goes at once, so that its memory serves the next batch.
+                found = model.scores(batcher.engine, batch, values)[0]
                 scores[start : start + size, output] = found
 
     starts = range(0, len(rows), size)
@@ -112,11 +113,8 @@ def one_pass(model, loss, sample, order, batch_size, undo=None):
     """Train on the rows in `order` once; return their mean loss, each before its update."""
     model.check_covers(sample.batcher)
     engine, total = sample.batcher.engine, 0.0
-    for batch, y, weight in sample.batches(order, batch_size):
-        values = model.gather(engine, batch)
-        gradient = model.gradient(engine, batch, values, y, weight, loss)
-        model.apply(engine, batch, values, gradient, undo)
-        total += gradient.loss
+    for rows in sample.batches(order, batch_size):
+        total += model.step(engine, *rows, loss, undo)
     return total / sample.weight[order].sum()
 
 
