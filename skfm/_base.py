@@ -337,8 +337,15 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         finally:
             # Ctrl-C while a thread starts hides it from the pool: nobody may train behind us.
             cancelled.set()
-            with change:
-                change.wait_for(lambda: running[0] == 0)
+            interrupt = None
+            while running[0]:
+                try:
+                    with change:
+                        change.wait_for(lambda: running[0] == 0)
+                except KeyboardInterrupt as error:
+                    interrupt = error
+            if interrupt:
+                raise interrupt
 
     def _batcher(self, fitted, X, **how):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)

@@ -155,7 +155,9 @@ class Undo:
 
     def note(self, table, rows):
         """Keep these rows (None: all) as they are, unless they are kept already."""
-        kept = self._is_saved.setdefault(id(table), np.zeros(table.n_rows, bool))
+        if id(table) not in self._is_saved:
+            self._is_saved[id(table)] = np.zeros(table.n_rows, bool)
+        kept = self._is_saved[id(table)]
         rows = np.arange(table.n_rows) if rows is None else rows
         rows = rows[~kept[rows]]
         if len(rows):

@@ -204,7 +204,8 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
             if helps:
                 centre(model, loss, [sample, valid])
             last = mean_loss(model, loss, valid)
-        history.is_worse = last > _WORSE * average
+        # Of constant targets nothing can be better than the average, and nothing needs to be.
+        history.is_worse = average > 0 and last > _WORSE * average
         if history.is_worse and not valid:
             # Rows were scored before the step that they were part of: the end may be better.
             few = replace(sample, rows=sample.rows[:: 1 + len(sample.rows) // _MAX_ROWS])

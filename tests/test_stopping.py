@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
@@ -10,7 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from skfm import FMClassifier, FMRegressor
 from skfm.datasets import make_clicks
 
-from .common import every_classifier, fields_of, small_clicks
+from .common import ESTIMATORS, REGRESSORS, every_classifier, fields_of, small_clicks, vectors
+
+every_regressor = pytest.mark.parametrize("cls", REGRESSORS)
 
 
 def outcome(model, *args, **kwargs):
@@ -87,3 +90,30 @@ def test_a_pass_limit_is_reported_only_while_the_loss_falls():
     model = FMRegressor(random_state=0, max_iter=2, early_stopping=False)
     (said,) = outcome(model, np.eye(8)[np.arange(80) % 8], np.arange(80) % 8.0)
     assert "still improving" in said
+
+
+@every_regressor
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_constant_targets_are_not_called_worse_than_their_average(cls, early_stopping):
+    clicks = small_clicks(300)
+    model = cls(random_state=0, early_stopping=early_stopping, **fields_of(cls, clicks))
+    for target in (0.0, 1.0, 7e-9):
+        said = outcome(model, clicks.X, np.full(300, target))
+        np.testing.assert_array_equal(model.predict(clicks.X), target)
+        assert not any("worse" in message for message in said)
+
+
+def test_one_flat_output_of_several_is_not_a_constant_model():
+    clicks = small_clicks(2000)
+    y = clicks.y.copy()
+    y[17] = 2
+    said = outcome(FMClassifier(random_state=0), clicks.X, y)
+    assert not any("constant" in message for message in said)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_attributes_of_a_model_without_columns(cls):
+    model = cls(random_state=0, max_iter=1).fit(np.zeros((40, 4)), np.arange(40) % 2)
+    for attribute in (model.coef_, vectors(model)):
+        assert not attribute.any()
+    assert np.isfinite(model.intercept_).all()
