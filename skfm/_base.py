@@ -59,6 +59,24 @@ class Fitted:
     crosses: object
     models: list
 
+    def of_outputs(self, name, otherwise=None):
+        """A parameter as users see it, for each output; `otherwise` if the model has none."""
+        return [model.attributes(self.columns).get(name, otherwise) for model in self.models]
+
+    def spread(self, name):
+        """Parameters of all columns, for each output; none for each if the model has none."""
+        none = np.empty((len(self.columns), 0), np.float32)
+        return np.stack([self.columns.spread(seen) for seen in self.of_outputs(name, none)])
+
+    def of_histories(self, get):
+        """What `get` takes from each history: a list if there are several outputs."""
+        values = [get(model.history) for model in self.models]
+        return values[0] if len(values) == 1 else values
+
+    def in_units(self, losses):
+        """Losses in the unit of the targets, squared."""
+        return [loss * self.target.scale**2 for loss in losses]
+
 
 class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     """What all estimators share.
@@ -268,7 +286,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         new, units = columns.joining(data.X, batches, data.weight)
         in_stream = total == np.inf
         # The model, the best pass, and the model from before while it may come back.
-        copies = 2 if in_stream or not before else 3
+        copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
         largest_batch = min(batch_size, sum(map(len, batches)))
         n_columns = len(columns) + len(new)
         check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies)
@@ -358,10 +376,10 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
 
     @contextmanager
     def _learner(self):
-        """A copy to learn with. What it has learned in the end becomes ours in one assignment.
+        """A copy to learn with, and what its steps overwrite. One assignment publishes it.
 
-        Steps on parameters that it shares with us are taken back if there is no such end.
-        Another thread, and whoever catches an exception, sees the old model or the new one.
+        During `fit` another thread sees the old model. During `partial_fit` it also sees
+        steps on what the two share, which are taken back if the call fails.
         """
         learner, undo, ours = self._snapshot(), Undo(), None
         before = learner.__dict__.copy()
@@ -400,6 +418,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
 
     # -- fitted attributes ----------------------------------------------------------
 
+    # Each reads `_fitted` once: another thread may be about to replace it.
+
     @property
     def n_iter_(self):
         """Number of passes made, the largest over the outputs."""
@@ -408,47 +428,33 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     @property
     def best_iter_(self):
         """The pass whose weights were kept; 0 are the initial weights."""
-        return self._per_output(lambda model: model.history.best_pass)
+        return self._fitted.of_histories(lambda history: history.best_pass)
 
     @property
     def loss_curve_(self):
         """Mean training loss of each pass, every row scored before its update."""
-        return self._per_output(lambda model: self._in_units(model.history.loss_curve))
+        fitted = self._fitted
+        return fitted.of_histories(lambda history: fitted.in_units(history.loss_curve))
 
     @property
     def validation_scores_(self):
         """Negated mean loss on the validation rows after each pass; empty without them."""
-        return self._per_output(lambda model: self._in_units(model.history.validation_scores))
+        fitted = self._fitted
+        return fitted.of_histories(lambda history: fitted.in_units(history.validation_scores))
 
     @property
     def coef_(self):
         """Linear weights, of shape (n_outputs, n_features); built on request."""
-        return self._spread("coef") * self._fitted.target.scale
+        fitted = self._fitted
+        return fitted.spread("coef") * fitted.target.scale
 
     @property
     def intercept_(self):
         """Intercepts, of shape (n_outputs,)."""
-        constants = np.array(self._of_outputs("constant"))
-        bias = np.array([model.bias for model in self._fitted.models]) + constants
-        return bias * self._fitted.target.scale + self._fitted.target.mean
-
-    def _of_outputs(self, name, otherwise=None):
-        """A parameter as users see it, for each output; `otherwise` if the model has none."""
         fitted = self._fitted
-        return [model.attributes(fitted.columns).get(name, otherwise) for model in fitted.models]
-
-    def _spread(self, name):
-        """Parameters of all columns, for each output; none for each if the model has none."""
-        columns = self._fitted.columns
-        none = np.empty((len(columns), 0), np.float32)
-        return np.stack([columns.spread(seen) for seen in self._of_outputs(name, none)])
-
-    def _per_output(self, get):
-        values = [get(model) for model in self._fitted.models]
-        return values[0] if len(values) == 1 else values
-
-    def _in_units(self, losses):
-        return [loss * self._fitted.target.scale**2 for loss in losses]
+        constants = np.array(fitted.of_outputs("constant"))
+        bias = np.array([model.bias for model in fitted.models]) + constants
+        return bias * fitted.target.scale + fitted.target.mean
 
 
 def _sample(batcher, data, target, output):
@@ -489,4 +495,5 @@ class FieldsBase:
     @property
     def fields_(self):
         """Field of each column, of shape (n_features,); built on request."""
-        return self._fitted.columns.fields.labels_of(np.arange(self.n_features_in_))
+        fields = self._fitted.columns.fields
+        return fields.labels_of(np.arange(fields.n_features))

@@ -66,7 +66,9 @@ class PassWatch:
         learner = self.fit.learner
         if learner.verbose:
             line = f"[{type(learner).__name__}] pass {history.n_passes}{self.label}: "
-            losses = learner._in_units([history.loss_curve[-1], *history.validation_scores[-1:]])
+            losses = learner._fitted.in_units(
+                [history.loss_curve[-1], *history.validation_scores[-1:]]
+            )
             line += f"training loss {losses[0]:.5g}"
             if len(history.validation_scores) == len(history.loss_curve):
                 line += f", validation loss {-losses[1]:.5g}"

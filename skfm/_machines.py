@@ -54,7 +54,8 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
     def factors_(self):
         """Factors, of shape (n_outputs, n_features, k); built on request."""
         # A pair's interaction is a product of two factors: each takes half of the unit.
-        return self._spread("factors") * self._fitted.target.scale**0.5
+        fitted = self._fitted
+        return fitted.spread("factors") * fitted.target.scale**0.5
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -67,8 +68,9 @@ class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
 
         ``factors_[o, i, b]`` is what column i meets columns of field b with.
         """
-        flat = super().factors_
-        return flat.reshape(*flat.shape[:2], self._fitted.columns.fields.n_fields, -1)
+        fitted = self._fitted
+        flat = fitted.spread("factors") * fitted.target.scale**0.5
+        return flat.reshape(*flat.shape[:2], fitted.columns.fields.n_fields, -1)
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -89,8 +91,9 @@ class _FieldWeightedMachine(FieldsBase, FieldWeights, WithFields, _Factorization
     @property
     def field_weights_(self):
         """Weights of the pairs of fields, of shape (n_outputs, n_fields, n_fields)."""
-        ones = np.ones((self._fitted.columns.fields.n_fields,) * 2, np.float32)
-        return np.stack(self._of_outputs("field_weights", ones))
+        fitted = self._fitted
+        ones = np.ones((fitted.columns.fields.n_fields,) * 2, np.float32)
+        return np.stack(fitted.of_outputs("field_weights", ones))
 
 
 @documented(PARAGRAPHS)

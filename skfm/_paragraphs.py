@@ -35,7 +35,8 @@ PARAGRAPHS = {
     the root mean square of its non-zero values and m is 0, unless most rows have such a value
     and their mean is more than half of the standard deviation: then m is the mean and r the
     standard deviation. Columns of zeros and ones stay as they are. `fit` takes m and r from
-    all rows, `partial_fit` from the first batch in which the column occurs. The penalties are
+    all rows, `partial_fit` from the first batch in which the column occurs; m stays 0 for
+    columns that join later, and where there are less than 16 rows. The penalties are
     those of parameters for these values; the attributes are for values as they are in X.
     """,
     "classes_attribute": """

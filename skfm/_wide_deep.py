@@ -59,42 +59,43 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
         }
 
     @property
-    def _unit_of_embeddings(self):
-        """With interactions, products of two embeddings are in the unit of y."""
-        interact = self._of_outputs("embeddings_interact")[0]
-        return self._fitted.target.scale**0.5 if interact else 1.0
-
-    @property
     def cross_coef_(self):
         """Weights of the buckets of crosses, of shape (n_outputs, n_cross_buckets)."""
-        none = np.empty(0, np.float32)
-        return np.stack(self._of_outputs("cross_coef", none)) * self._fitted.target.scale
+        fitted, none = self._fitted, np.empty(0, np.float32)
+        return np.stack(fitted.of_outputs("cross_coef", none)) * fitted.target.scale
 
     @property
     def embeddings_(self):
         """Embeddings, of shape (n_outputs, n_features, k); built on request."""
-        return self._spread("embeddings") * self._unit_of_embeddings
+        fitted = self._fitted
+        return fitted.spread("embeddings") * _unit_of_embeddings(fitted)
 
     @property
     def coefs_(self):
         """Weights of the layers, a list; a list of lists if there are several outputs."""
-        return self._layers("coefs", self._scaled)
+        fitted = self._fitted
+
+        def scaled(layers):
+            units = [1.0] * len(layers)
+            if layers:
+                units[0] /= _unit_of_embeddings(fitted)
+                units[-1] *= fitted.target.scale
+            return [layer * unit for layer, unit in zip(layers, units, strict=True)]
+
+        per_output = [scaled(layers) for layers in fitted.of_outputs("coefs", [])]
+        return per_output[0] if len(per_output) == 1 else per_output
 
     @property
     def intercepts_(self):
         """Biases of the hidden layers, as `coefs_`."""
-        return self._layers("intercepts", list)
-
-    def _layers(self, name, convert):
-        per_output = [convert(layers) for layers in self._of_outputs(name, [])]
+        per_output = self._fitted.of_outputs("intercepts", [])
         return per_output[0] if len(per_output) == 1 else per_output
 
-    def _scaled(self, layers):
-        units = [1.0] * len(layers)
-        if layers:
-            units[0] /= self._unit_of_embeddings
-            units[-1] *= self._fitted.target.scale
-        return [layer * unit for layer, unit in zip(layers, units, strict=True)]
+
+def _unit_of_embeddings(fitted):
+    """With interactions, products of two embeddings are in the unit of y."""
+    interact = fitted.of_outputs("embeddings_interact")[0]
+    return fitted.target.scale**0.5 if interact else 1.0
 
 
 @documented(PARAGRAPHS)

@@ -202,6 +202,26 @@ def test_running_out_of_memory_while_columns_join_changes_nothing(cls, monkeypat
     assert vectors(model)[:, ::3].any()
 
 
+def test_columns_that_failed_to_join_do_not_share_rows_with_those_that_do(monkeypatch):
+    X = np.eye(6)
+
+    def after(fails):
+        model = FMClassifier(random_state=0).partial_fit(X[:2], [0, 1], classes=[0, 1])
+        if fails:
+            monkeypatch.setattr("skfm._base.train_online", failing)
+            with pytest.raises(MemoryError):
+                model.partial_fit(X[2:4], [0, 1])
+            monkeypatch.undo()
+        for _ in range(5):
+            model.partial_fit(X[4:], [1, 0])
+        return model.decision_function(X)
+
+    def failing(*args):
+        raise MemoryError
+
+    np.testing.assert_array_equal(after(fails=True), after(fails=False))
+
+
 def test_a_regressor_of_constant_targets_goes_on_learning():
     clicks = small_clicks(300)
     model = FMRegressor(warm_start=True, random_state=0).fit(clicks.X, np.full(300, 5.0))

@@ -16,7 +16,7 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
 import skfm._training
-from skfm import FMClassifier, WideDeepClassifier
+from skfm import FMClassifier, FMRegressor, WideDeepClassifier
 from skfm._threads import n_threads, one_blas_thread
 from skfm.datasets import make_clicks
 
@@ -151,6 +151,32 @@ def test_predictions_during_a_refit_are_of_the_old_model_or_the_new(cls, warm_st
         found = predictions.result()
     for scored in found:
         assert any(np.array_equal(scored, other) for other in expected)
+
+
+def test_attributes_during_a_refit_are_of_one_model():
+    clicks = small_clicks(300)
+    model, expected, stop = FMRegressor(random_state=0, max_iter=1), [], threading.Event()
+    tasks = [targets(model, clicks) * unit for unit in (1.0, 1e6)]
+    for y in tasks:
+        model.fit(clicks.X, y)
+        expected.append((model.coef_.tobytes(), model.intercept_.tobytes()))
+
+    def read():
+        coefs, intercepts = set(), set()
+        while not stop.is_set():
+            coefs.add(model.coef_.tobytes())
+            intercepts.add(model.intercept_.tobytes())
+        return coefs, intercepts
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        for _ in range(60):
+            for y in tasks:
+                model.fit(clicks.X, y)
+        stop.set()
+        coefs, intercepts = reading.result()
+    assert coefs <= {coef for coef, _ in expected}
+    assert intercepts <= {intercept for _, intercept in expected}
 
 
 class Cluster(ThreadingBackend):

@@ -153,7 +153,7 @@ def test_extreme_numbers_have_units():
 @every_estimator
 @pytest.mark.parametrize("engine", ["numpy", "auto"])
 def test_columns_of_zeros_and_ones_keep_their_bits(cls, engine):
-    """Whatever else is in the matrix: here columns that are worth nothing."""
+    """Beside other numbers, too, and for any other two numbers instead."""
     X, y, signal = mixed()
     y = signal if cls in REGRESSORS else y
     one_hot = csr_array(X[:, :6])
@@ -163,6 +163,11 @@ def test_columns_of_zeros_and_ones_keep_their_bits(cls, engine):
     plain = cls(**params).fit(one_hot, y)
     np.testing.assert_array_equal(plain._fitted.columns.units.scale, 1)
     np.testing.assert_array_equal(plain._fitted.columns.units.shift, 0)
+    beside = cls(**params).fit(X, y)._fitted.columns
+    binary = beside.seen < 6
+    assert not beside.units.shift[binary].any()
+    np.testing.assert_array_equal(beside.units.scale[binary], 1)
+    assert (beside.units.scale[~binary] != 1).all()
     doubled = cls(**params).fit(5 * one_hot, y)
     np.testing.assert_array_equal(scores(doubled, 5 * one_hot), scores(plain, one_hot))
 

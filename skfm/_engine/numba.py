@@ -71,14 +71,17 @@ def _run(kernel, work, *args):
     n = getattr(_local, "n", 1)
     if n == 1 or work < _WORTH_A_THREAD:
         return [kernel(*args, 0, 1)]
-    others = []
+    others, alone = [], []
     try:
         for part in range(1, n):
-            others.append(_local.executor.submit(kernel, *args, part, n))
-        first = kernel(*args, 0, n)
+            try:
+                others.append(_local.executor.submit(kernel, *args, part, n))
+            except RuntimeError:  # no thread could start, or an interrupt ended the executor
+                alone.append(part)
+        done = [kernel(*args, part, n) for part in (0, *alone)]
     finally:
         _wait_for(others)
-    return [first, *(other.result() for other in others)]
+    return [*done, *(other.result() for other in others)]
 
 
 def _wait_for(futures):
