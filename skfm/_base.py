@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
-from ._compat import CallbackSupportMixin, fit_context
+from ._compat import OF_CALLBACKS, CallbackSupportMixin, fit_context
 from ._engine import load
 from ._fields import check_fields
 from ._model import Model, check_memory
-from ._reports import NotebookRepr, warn_of_outcome
+from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._tables import Undo
 from ._threads import n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
@@ -180,14 +180,16 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             if model.history.outcome == "interrupted":
                 watch.interrupted.set()
 
-        with FitWatch(estimator, self, data.X, y, sample_weight) as watch:
+        with FitWatch(estimator, self, X, y, sample_weight) as watch:
             self._for_each_output(fitted.models, train_output, watch.interrupted.set)
         return data
 
     def _partial_fit(self, X, y, sample_weight, target_of):
         self._validate_params()  # scikit-learn does so in the first call only
+        before = vars(self).get("_fitted")
         with self._learner() as (learner, undo), one_blas_thread:
             data = learner._fit_online(X, y, sample_weight, target_of, undo)
+        warn_of_units(self, before, data)
         if any(model.history.outcome == "diverged" for model in self._fitted.models):
             warn_of_outcome(self, data)
         return self
@@ -264,6 +266,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             stratify=target.strata(y, fraction) if self.shuffle else None,
             random_state=seed,
         )
+        if not self.shuffle:
+            target.warn_of_unlearned(y[: len(used)], y[len(used) :])
         return data._replace(used=used), data._replace(used=held_out)
 
     # -- training -------------------------------------------------------------------
@@ -373,6 +377,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         other = object.__new__(type(self))
         other.__dict__ = self.__dict__.copy()
         return other
+
+    def __getstate__(self):
+        state = super(FactorizationBase, self._snapshot()).__getstate__()
+        # Another thread may be fitting: what its callbacks hold is not of the model.
+        return {name: value for name, value in state.items() if name not in OF_CALLBACKS}
 
     @contextmanager
     def _learner(self):

@@ -16,7 +16,7 @@ _CHUNK_ROWS = 1 << 14
 MAX_VALUE = float(np.finfo(np.float32).max)
 
 # Rows from which the mean of a column can be told.
-_FEW_ROWS = 16
+FEW_ROWS = 16
 
 # A column that differs by less than so many roundings of its largest value is constant.
 _PRECISION = 16
@@ -221,11 +221,11 @@ class Columns:
         dense = self.shifted
         if not len(dense):
             return X
-        number = np.full(X.shape[1], -1, np.int32)
-        number[dense] = np.arange(len(dense))
-        row, local = row_of_entries(X), number.take(X.indices)
+        # They ascend, as all of them came with the first batch.
+        local = np.searchsorted(dense, X.indices).clip(max=len(dense) - 1)
+        row, present = row_of_entries(X), dense[local] == X.indices
         absent = np.ones((X.shape[0], len(dense)), bool)
-        absent[row[local >= 0], local[local >= 0]] = False
+        absent[row[present], local[present]] = False
         if not absent.any():
             return X
         more, which = np.nonzero(absent)
@@ -312,7 +312,7 @@ def _units(X, batches, weight, of_column, width, may_shift):
     square, count = mean(lambda column, value: (value / largest[column]) ** 2)
     shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
     share = np.where(first == 0, count / weight[batches[0]].sum(), 0)
-    if may_shift and len(batches[0]) >= _FEW_ROWS and (differs & (share > 0.5)).any():
+    if may_shift and len(batches[0]) >= FEW_ROWS and (differs & (share > 0.5)).any():
         average = share * mean(lambda column, value: value / largest[column])[0]
         deviation, _ = mean(lambda column, value: (value / largest[column] - average[column]) ** 2)
         # The rows without an entry have a zero.
@@ -412,7 +412,7 @@ class Batcher:
         self._renew()
 
     def largest(self, rows):
-        """The largest value in units of its column, of all in some rows.
+        """The value in some rows that is largest in units of its column.
 
         Column, value, and the value in units, which is 0 if there are no entries.
         """

@@ -6,6 +6,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from ._fields import warn_user
 from ._losses import LogLoss, SquaredLoss
 
 
@@ -85,6 +86,17 @@ class Labels:
         # The rarest join the rarest of the others.
         return np.minimum(rank, max(n_strata - 1, 0))[codes]
 
+    def warn_of_unlearned(self, codes, held_out):
+        """Say which classes only the rows held out have."""
+        only = self.classes[np.setdiff1d(held_out, codes)]
+        if len(only):
+            warn_user(
+                f"With shuffle=False the last rows are held out, and nothing but them has the "
+                f"classes {only.tolist()}, of which the fit learns little. Pass shuffle=True, "
+                "X_val, or early_stopping=False.",
+                UserWarning,
+            )
+
     def continued(self):
         return self
 
@@ -124,6 +136,9 @@ class Numbers:
 
     def strata(self, y, fraction):
         return None
+
+    def warn_of_unlearned(self, y, held_out):
+        pass
 
     def continued(self):
         """The same for more data: what was constant need not stay so."""
