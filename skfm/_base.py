@@ -17,7 +17,7 @@ from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import OF_CALLBACKS, CallbackSupportMixin, fit_context
 from ._engine import load
-from ._fields import check_fields
+from ._fields import Fields, check_fields
 from ._model import Model, check_memory
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._tables import Undo
@@ -37,6 +37,15 @@ class Data(NamedTuple):
     y: np.ndarray
     weight: np.ndarray
     used: np.ndarray
+
+
+class Start(NamedTuple):
+    """What a call trains on, and what it keeps of the model that it goes on with."""
+
+    seed: int
+    target: object
+    fields: Fields
+    data: Data
 
 
 @dataclass(frozen=True)
@@ -145,21 +154,16 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _fit(self, estimator, X, y, sample_weight, X_val, y_val, sample_weight_val):
         """Fit this copy of the estimator; return the data."""
         before = self._fitted if self.warm_start and self.__sklearn_is_fitted__() else None
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, self._target_of)
+        start = self._begin(X, y, sample_weight, before, self._target_of)
+        seed, target, fields, data = start
         valid = self._check_validation(X_val, y_val, sample_weight_val, target)
         learned = data.used
         split = valid is None and self._can_split(data)
-        fields = before.columns.fields if before else self._make_fields(data.X)
-        data = data._replace(X=without_stored_zeros(data.X))
-        seed = before.seed if before else self._draw_seed()
         if split:
             data, valid = self._split(data, target, seed)
         batch_size = self._batch_size(len(data.used), fields)
         total = float(data.weight[learned].sum())
-        fitted = self._grown(
-            before, seed, target, fields, data, [learned], data.used, batch_size, total
-        )
+        fitted = self._grown(before, start, [learned], data.used, batch_size, total)
         self._fitted = fitted
         schedule = Schedule(
             self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, seed
@@ -197,15 +201,10 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _fit_online(self, X, y, sample_weight, target_of, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         before = self._fitted if self.__sklearn_is_fitted__() else None
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, target_of)
-        fields = before.columns.fields if before else self._make_fields(data.X)
-        data = data._replace(X=without_stored_zeros(data.X))
-        seed = before.seed if before else self._draw_seed()
-        size = self._online_batch_size
-        starts = range(0, len(data.used), size)
-        batches = [data.used[start : start + size] for start in starts]
-        fitted = self._grown(before, seed, target, fields, data, batches, batches[0], size)
+        start = self._begin(X, y, sample_weight, before, target_of)
+        target, data, size = start.target, start.data, self._online_batch_size
+        batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
+        fitted = self._grown(before, start, batches, batches[0], size)
         self._fitted = fitted
         batcher = self._batcher(fitted, data.X)
 
@@ -218,16 +217,25 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
 
     # -- input ----------------------------------------------------------------------
 
+    def _begin(self, X, y, sample_weight, before, target_of):
+        """What a call trains on: that of the model `before`, if any, with new data."""
+        X = checked(self, X, reset=before is None)
+        known = before and before.target.continued()
+        data, target = self._check_data(X, y, sample_weight, known, target_of)
+        # Fields are inferred with stored zeros counted, and nothing else counts them.
+        fields = before.columns.fields if before else self._make_fields(X)
+        seed = before.seed if before else self._draw_seed()
+        return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
+
     def _check_data(self, X, y, sample_weight, target, target_of=None):
-        """Validate rows, targets and weights.
+        """Validate the targets and weights of checked rows.
 
         Returns
         -------
         data : Data
         target : Labels or Numbers
-            The one given, which the width of X is known with, or ``target_of(y, weight, used)``.
+            The one given, or ``target_of(y, weight, used)``.
         """
-        X = checked(self, X, reset=target is None)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
@@ -249,6 +257,13 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together: pass both.")
         if self.early_stopping is False:
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
+        try:
+            X_val = checked(self, X_val)
+        except ValueError as error:
+            raise ValueError(
+                f"X_val is not like X: {error}\nA Pipeline hands X_val to its last step as it is, "
+                "unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
+            ) from error
         return self._check_data(X_val, y_val, sample_weight_val, target)[0]
 
     def _can_split(self, data):
@@ -275,13 +290,14 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, before, seed, target, fields, data, batches, first, batch_size, total=np.inf):
+    def _grown(self, before, start, batches, first, batch_size, total=np.inf):
         """New models, or forks of those `before`, with the columns of `batches`.
 
         A column joins with its first batch, whose values settle its units. The intercepts of
         new models fit the rows `first`. `total` is the weight of all rows, infinite in a
         stream.
         """
+        seed, target, fields, data = start
         crosses = self._make_crosses(fields)
         outputs = range(target.n_outputs)
         terms = [self._make_terms(fields, crosses, (seed, output)) for output in outputs]
@@ -302,8 +318,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
                 models[output].continue_with(terms[output], settings)
             else:
                 y = target.of_output(data.y[first], output)
-                start = target.loss.start(y, data.weight[first])
-                models.append(Model(terms[output], settings, start))
+                bias = target.loss.start(y, data.weight[first])
+                models.append(Model(terms[output], settings, bias))
             models[output].add_columns(new)
         return Fitted(seed, target, columns.extended(new, units), crosses, models)
 
@@ -499,7 +515,9 @@ class FieldsBase:
     """What models share that pool columns by field."""
 
     def _make_fields(self, X):
-        return check_fields(self.fields, X)
+        fields = check_fields(self.fields, X)
+        fields.know(X.variables)
+        return fields
 
     @property
     def fields_(self):

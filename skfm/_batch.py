@@ -25,8 +25,10 @@ _PRECISION = 16
 def checked(estimator, X, reset=False):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
-    With `reset` the estimator notes the number and the names of the columns.
+    With `reset` the estimator notes the number and the names of the columns. The matrix keeps
+    what a FieldEncoder notes on it as `variables`.
     """
+    variables = getattr(X, "variables", None)
     if issparse(X) and X.format == "csc":
         check_indices(X)  # converting a malformed one would crash
     try:
@@ -41,6 +43,7 @@ def checked(estimator, X, reset=False):
             f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
         ) from error
     check_finite(X, getattr(estimator, "feature_names_in_", None))
+    X.variables = variables
     return X
 
 

@@ -19,7 +19,8 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
     """A linear model over columns and crosses, and a network over pooled embeddings."""
 
     def _make_crosses(self, fields):
-        return check_crosses(self.crosses, fields, self.n_cross_buckets)
+        names = getattr(self, "feature_names_in_", None)
+        return check_crosses(self.crosses, fields, self.n_cross_buckets, names)
 
     @property
     def _hidden_sizes(self):
