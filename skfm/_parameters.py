@@ -309,8 +309,9 @@ def documented(paragraphs):
         for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
             name = line.strip()
             if name.startswith("@"):
-                text = paragraphs | {"parameters": parameters}
-                line = indent(inspect.cleandoc(text[name[1:]]), line[: line.index("@")])
+                text = {**paragraphs, "parameters": parameters}
+                text = inspect.cleandoc(text[name[1:]]).replace("CLASS", cls.__name__)
+                line = indent(text, line[: line.index("@")])
             lines.append(line)
         if cls.__doc__:
             cls.__doc__ = "\n".join(lines)

@@ -118,9 +118,7 @@ class WideDeepClassifier(ClassWeight, _WideDeep, Classifier):
         @wide_deep_penalty
 
     @penalty
-    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
-    than two classes are fitted one-vs-rest. A numeric column without zeros
-    is a field of its own.
+    @labels
 
     Parameters
     ----------
@@ -178,9 +176,7 @@ class WideDeepRegressor(_WideDeep, Regressor):
         @wide_deep_penalty
 
     @penalty
-    Targets are standardized for training (a step is bounded by the learning rates, whatever
-    the unit of y); predictions are in the unit of y, losses in its square.
-    The intercept w₀ is not penalized and starts at the mean.
+    @numbers
 
     Parameters
     ----------
