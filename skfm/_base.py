@@ -162,8 +162,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         if split:
             data, valid = self._split(data, target, seed)
         batch_size = self._batch_size(len(data.used), fields)
-        total = float(data.weight[learned].sum())
-        fitted = self._grown(before, start, [learned], data.used, batch_size, total)
+        fitted = self._grown(before, start, [learned], data.used, batch_size)
         self._fitted = fitted
         schedule = Schedule(
             self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, seed
@@ -204,7 +203,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         start = self._begin(X, y, sample_weight, before, target_of)
         target, data, size = start.target, start.data, self._online_batch_size
         batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
-        fitted = self._grown(before, start, batches, batches[0], size)
+        fitted = self._grown(before, start, batches, batches[0], size, in_stream=True)
         self._fitted = fitted
         batcher = self._batcher(fitted, data.X)
 
@@ -290,24 +289,23 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, before, start, batches, first, batch_size, total=np.inf):
+    def _grown(self, before, start, batches, first, batch_size, in_stream=False):
         """New models, or forks of those `before`, with the columns of `batches`.
 
         A column joins with its first batch, whose values settle its units. The intercepts of
-        new models fit the rows `first`. `total` is the weight of all rows, infinite in a
-        stream.
+        new models fit the rows `first`.
         """
         seed, target, fields, data = start
         crosses = self._make_crosses(fields)
         outputs = range(target.n_outputs)
         terms = [self._make_terms(fields, crosses, (seed, output)) for output in outputs]
-        settings = self._settings(fields, total)
+        rows = np.concatenate(batches)
+        settings = self._settings(fields, np.inf if in_stream else float(data.weight[rows].sum()))
         columns = before.columns if before else Columns(data.X.shape[1], fields)
         new, units = columns.joining(data.X, batches, data.weight)
-        in_stream = total == np.inf
         # The model, the best pass, and the model from before while it may come back.
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
-        largest_batch = min(batch_size, sum(map(len, batches)))
+        largest_batch = min(batch_size, len(rows))
         n_columns = len(columns) + len(new)
         check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies)
         models = []
@@ -516,7 +514,7 @@ class FieldsBase:
 
     def _make_fields(self, X):
         fields = check_fields(self.fields, X)
-        fields.know(X.variables)
+        fields.name_after(X.variables)
         return fields
 
     @property

@@ -160,9 +160,9 @@ class Columns:
             raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
         self.fields, self.slot_of = fields, np.full(n_features, -1, np.int32)
         self.field = np.empty(0, np.int32)
-        self._know(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
+        self._set(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
 
-    def _know(self, seen, units):
+    def _set(self, seen, units):
         self.seen, self.units, self.shifted = seen, units, seen[units.shift != 0]
         self.plain = not len(self.shifted) and bool((units.scale == 1).all())
 
@@ -192,7 +192,7 @@ class Columns:
         longer.slot_of[longer.slot_of >= len(self)] = -1
         units = Units(*map(np.concatenate, zip(self.units, units, strict=True)))
         longer.field = np.concatenate([self.field, self.fields.of(columns)])
-        longer._know(np.concatenate([self.seen, columns]), units)
+        longer._set(np.concatenate([self.seen, columns]), units)
         longer.slot_of[columns] = np.arange(len(self), len(longer))
         return longer
 

@@ -156,8 +156,8 @@ class Fields:
         """What the user calls the field of each of `columns`, as int32."""
         return self.labels.astype(np.int32).take(self.of(columns))
 
-    def know(self, variables):
-        """Note the names of variables, a dict of their first columns, if they are the fields."""
+    def name_after(self, variables):
+        """Take the names of variables, a dict of their first columns, if they are the fields."""
         if variables and np.array_equal(self.starts, list(variables.values())) and self.ascending:
             self.names = list(variables)
 

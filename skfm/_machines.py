@@ -36,7 +36,7 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
         return [Interactions(self.k, fields.n_fields, self.init_scale, key)]
 
     def _settings(self, fields, total):
-        """The hyperparameters of each group; `total` is the weight of all rows."""
+        """The hyperparameters of each group; the weight of all rows is infinite in a stream."""
         automatic = min(max(_L2_FACTORS, 2 / total), 1.0)
         l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
         rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(fields)
