@@ -18,6 +18,7 @@ from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import load
 from ._fields import check_fields
+from ._input import check_values
 from ._model import Model, check_memory
 from ._reports import NotebookRepr, warn_of_outcome
 from ._tables import Undo
@@ -86,7 +87,17 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     """
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_fitted")
+        return "_fitted" in vars(self)
+
+    def __getattr__(self, name):
+        # Python asks here, too, where a property met an AttributeError: before a fit that of
+        # `_fitted`, which is nobody's business. Later it is an error of ours, to be seen as it is.
+        if self.__sklearn_is_fitted__():
+            return super().__getattribute__(name)
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if hasattr(type(self), name):
+            text += ": it is not fitted yet. Call fit first."
+        raise AttributeError(text, name=name, obj=self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -139,7 +150,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         """
         with self._learner() as (learner, _), one_blas_thread:
             data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
-        warn_of_outcome(self, data)
+        warn_of_outcome(learner, data)
         return self
 
     def _fit(self, estimator, X, y, sample_weight, X_val, y_val, sample_weight_val):
@@ -188,8 +199,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         self._validate_params()  # scikit-learn does so in the first call only
         with self._learner() as (learner, undo), one_blas_thread:
             data = learner._fit_online(X, y, sample_weight, target_of, undo)
-        if any(model.history.outcome == "diverged" for model in self._fitted.models):
-            warn_of_outcome(self, data)
+        if any(model.history.outcome == "diverged" for model in learner._fitted.models):
+            warn_of_outcome(learner, data)
         return self
 
     def _fit_online(self, X, y, sample_weight, target_of, undo):
@@ -216,8 +227,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
 
     # -- input ----------------------------------------------------------------------
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None):
-        """Validate rows, targets and weights.
+    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix=""):
+        """Validate rows, targets and weights, which messages call by their names and `suffix`.
 
         Returns
         -------
@@ -225,16 +236,16 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         target : Labels or Numbers
             The one given, which the width of X is known with, or ``target_of(y, weight, used)``.
         """
-        X = checked(self, X, reset=target is None)
+        X = checked(self, X, reset=target is None, name=f"X{suffix}")
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        y = self._target_type.check(y)
+        y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
-        weight = _check_weight(sample_weight, X.shape[0])
+        weight = _check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
         target = target or target_of(y, weight, np.flatnonzero(weight))
-        y, weight = target.encode(y, weight)
+        y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError("class_weight leaves no weight, or too much, on these rows.")
         return Data(X, y, weight, np.flatnonzero(weight)), target
@@ -247,7 +258,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together: pass both.")
         if self.early_stopping is False:
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
-        return self._check_data(X_val, y_val, sample_weight_val, target)[0]
+        return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
@@ -257,6 +268,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _split(self, data, target, seed):
         """Hold out rows to watch the loss on: at random, or without shuffling the last."""
         fraction, y = self.validation_fraction, data.y[data.used]
+        if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
+                "lower it, pass X_val and y_val, or early_stopping=False."
+            )
         used, held_out = train_test_split(
             data.used,
             test_size=fraction,
@@ -369,9 +385,16 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)
 
     def _snapshot(self):
-        """A copy that shares what was learned, and keeps it if this one learns anew."""
+        """A copy that shares what was learned, and keeps it if this one learns anew.
+
+        All work is done on such copies, where parameters are plain numbers: arithmetic with
+        those of NumPy would overflow, as ``np.int8(100) * 2`` does.
+        """
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__.copy()
+        other.__dict__ = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.__dict__.items()
+        }
         return other
 
     @contextmanager
@@ -463,25 +486,23 @@ def _sample(batcher, data, target, output):
     return Sample(batcher.sibling(), data.used, y, data.weight)
 
 
-def _check_weight(sample_weight, n_rows):
+def _check_weight(sample_weight, n_rows, name):
     """One weight for each row, float64."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    check_values(sample_weight, name)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight per row."
+            f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
     if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
         raise ValueError(
-            "sample_weight must not be negative, nor all zero, nor sum up to "
-            f"{MAX_WEIGHT:.0e} or more."
+            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
         )
     return weight
 

@@ -14,6 +14,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from ._batch import as_csr
 from ._compat import HasMethods, Interval, validate_params
 from ._fields import check_fields
+from ._input import check_matrix, check_values
 
 # Lines that are parsed, or written, together.
 _BLOCK = 1 << 13
@@ -309,7 +310,9 @@ def dump_ffm_file(X, y, f, *, fields=None):
     ValueError
         If `X` or `y` is not finite, the labels are no numbers, or the fields do not fit.
     """
+    check_matrix(X)
     X = as_csr(check_array(X, accept_sparse="csr"))
+    check_values(y, "y")
     y = column_or_1d(y)
     check_consistent_length(X, y)
     if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
