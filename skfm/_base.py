@@ -19,7 +19,7 @@ from ._compat import CallbackSupportMixin, fit_context
 from ._engine import load
 from ._fields import check_fields
 from ._input import check_values
-from ._model import Model, check_memory
+from ._model import Model, check_columns, check_memory
 from ._reports import NotebookRepr, warn_of_outcome
 from ._tables import Undo
 from ._threads import n_threads, one_blas_thread
@@ -237,6 +237,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             The one given, which the width of X is known with, or ``target_of(y, weight, used)``.
         """
         X = checked(self, X, reset=target is None, name=f"X{suffix}")
+        check_columns(X.shape[1], f"X{suffix} has {X.shape[1]} columns")
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
