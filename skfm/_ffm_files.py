@@ -185,9 +185,10 @@ class _Reader:
 
     def __init__(self, f, n_features, dtype):
         self.f, self.n_features, self.dtype = f, n_features, dtype
-        self.name = str(f) if not hasattr(f, "readline") else getattr(f, "name", "the file")
+        name = getattr(f, "name", "") if hasattr(f, "readline") else str(f)
+        self.name = name if name and isinstance(name, str) else "the file"  # a pipe has a number
         self.field_of = np.empty(0, np.int32)  # -1 where no row names the column
-        self.width = n_features or 0
+        self.width = int(n_features or 0)
 
     def blocks(self, chunk_rows=_BLOCK):
         """Parse block by block, such that every `chunk_rows` rows one is complete."""
@@ -309,7 +310,7 @@ def _what_is_wrong(line, n_features, dtype):
                 return f"the {what} of {_text(entry)} is no integer from 0 to 2³¹ - 1"
         if not _is_number(parts[2]):
             return f"the value of {_text(entry)} is no finite number"
-        if abs(float(parts[2])) > np.finfo(dtype).max:
+        if abs(float(parts[2])) > float(np.finfo(dtype).max):
             return f"the value of {_text(entry)} is too large for {dtype}"
         if n_features and float(parts[1]) >= n_features:
             return f"the index of {_text(entry)} is not below n_features={n_features}"
