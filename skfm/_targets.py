@@ -45,7 +45,7 @@ class Labels:
         self.classes, self.factor = classes, factor
 
     @staticmethod
-    def check(y, name):
+    def check(y, name="y"):
         check_values(y, name, times=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
         check_classification_targets(y)
@@ -79,7 +79,7 @@ class Labels:
     def n_outputs(self):
         return 1 if len(self.classes) == 2 else len(self.classes)
 
-    def encode(self, y, weight, name):
+    def encode(self, y, weight, name="y"):
         """Numbers of the classes, and weights with those of the classes."""
         codes = np.zeros(len(y), np.intp)
         unseen = np.ones(len(y), bool)
@@ -133,7 +133,7 @@ class Numbers:
         self.mean, self.scale = mean, scale
 
     @staticmethod
-    def check(y, name):
+    def check(y, name="y"):
         check_values(y, name)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
         if np.abs(y).max() > MAX_TARGET:
@@ -150,7 +150,7 @@ class Numbers:
         deviation = np.sqrt(np.average((y / unit - mean) ** 2, weights=weight))
         return cls(mean * unit, deviation * unit)
 
-    def encode(self, y, weight, name):
+    def encode(self, y, weight, name="y"):
         with np.errstate(over="ignore"):  # what is too far off to learn from makes a fit diverge
             return (y - self.mean) / (self.scale or 1.0), weight
 
