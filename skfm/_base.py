@@ -18,7 +18,8 @@ from ._callbacks import FitWatch
 from ._compat import OF_CALLBACKS, CallbackSupportMixin, fit_context
 from ._engine import load
 from ._fields import Fields, check_fields
-from ._model import Model, check_memory
+from ._input import check_values
+from ._model import Model, check_columns, check_memory
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._tables import Undo
 from ._threads import n_threads, one_blas_thread
@@ -95,7 +96,17 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     """
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_fitted")
+        return "_fitted" in vars(self)
+
+    def __getattr__(self, name):
+        # Python asks here, too, where a property met an AttributeError: before a fit that of
+        # `_fitted`, which is nobody's business. Later it is an error of ours, to be seen as it is.
+        if self.__sklearn_is_fitted__():
+            return super().__getattribute__(name)
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if hasattr(type(self), name):
+            text += ": it is not fitted yet. Call fit first."
+        raise AttributeError(text, name=name, obj=self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -148,7 +159,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         """
         with self._learner() as (learner, _), one_blas_thread:
             data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
-        warn_of_outcome(self, data)
+        warn_of_outcome(learner, data)
         return self
 
     def _fit(self, estimator, X, y, sample_weight, X_val, y_val, sample_weight_val):
@@ -192,9 +203,9 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         before = vars(self).get("_fitted")
         with self._learner() as (learner, undo), one_blas_thread:
             data = learner._fit_online(X, y, sample_weight, target_of, undo)
-        warn_of_units(self, before, data)
-        if any(model.history.outcome == "diverged" for model in self._fitted.models):
-            warn_of_outcome(self, data)
+        warn_of_units(learner, before, data)
+        if any(model.history.outcome == "diverged" for model in learner._fitted.models):
+            warn_of_outcome(learner, data)
         return self
 
     def _fit_online(self, X, y, sample_weight, target_of, undo):
@@ -219,6 +230,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _begin(self, X, y, sample_weight, before, target_of):
         """What a call trains on: that of the model `before`, if any, with new data."""
         X = checked(self, X, reset=before is None)
+        check_columns(X.shape[1], f"X has {X.shape[1]} columns")
         known = before and before.target.continued()
         data, target = self._check_data(X, y, sample_weight, known, target_of)
         # Fields are inferred with stored zeros counted, and nothing else counts them.
@@ -226,8 +238,10 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         seed = before.seed if before else self._draw_seed()
         return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None):
+    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix=""):
         """Validate the targets and weights of checked rows.
+
+        Messages call them by their names and `suffix`.
 
         Returns
         -------
@@ -239,11 +253,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        y = self._target_type.check(y)
+        y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
-        weight = _check_weight(sample_weight, X.shape[0])
+        weight = _check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
         target = target or target_of(y, weight, np.flatnonzero(weight))
-        y, weight = target.encode(y, weight)
+        y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError("class_weight leaves no weight, or too much, on these rows.")
         return Data(X, y, weight, np.flatnonzero(weight)), target
@@ -257,13 +271,13 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         if self.early_stopping is False:
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
         try:
-            X_val = checked(self, X_val)
+            X_val = checked(self, X_val, name="X_val")
         except ValueError as error:
             raise ValueError(
                 f"X_val is not like X: {error}\nA Pipeline hands X_val to its last step as it is, "
                 "unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
             ) from error
-        return self._check_data(X_val, y_val, sample_weight_val, target)[0]
+        return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
@@ -273,6 +287,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _split(self, data, target, seed):
         """Hold out rows to watch the loss on: at random, or without shuffling the last."""
         fraction, y = self.validation_fraction, data.y[data.used]
+        if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
+                "lower it, pass X_val and y_val, or early_stopping=False."
+            )
         used, held_out = train_test_split(
             data.used,
             test_size=fraction,
@@ -387,9 +406,16 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)
 
     def _snapshot(self):
-        """A copy that shares what was learned, and keeps it if this one learns anew."""
+        """A copy that shares what was learned, and keeps it if this one learns anew.
+
+        All work is done on such copies, where parameters are plain numbers: arithmetic with
+        those of NumPy would overflow, as ``np.int8(100) * 2`` does.
+        """
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__.copy()
+        other.__dict__ = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.__dict__.copy().items()  # another thread may add to it
+        }
         return other
 
     def __getstate__(self):
@@ -486,25 +512,23 @@ def _sample(batcher, data, target, output):
     return Sample(batcher.sibling(), data.used, y, data.weight)
 
 
-def _check_weight(sample_weight, n_rows):
+def _check_weight(sample_weight, n_rows, name):
     """One weight for each row, float64."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    check_values(sample_weight, name)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight per row."
+            f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
     if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
         raise ValueError(
-            "sample_weight must not be negative, nor all zero, nor sum up to "
-            f"{MAX_WEIGHT:.0e} or more."
+            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
         )
     return weight
 

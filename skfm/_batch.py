@@ -9,6 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import validate_data
 
+from ._input import check_indices, check_matrix, column_name
+
 # Entries that a scan over a whole matrix looks at together.
 _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
@@ -22,15 +24,14 @@ FEW_ROWS = 16
 _PRECISION = 16
 
 
-def checked(estimator, X, reset=False):
+def checked(estimator, X, reset=False, name="X"):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
     With `reset` the estimator notes the number and the names of the columns. The matrix keeps
-    what a FieldEncoder notes on it as `variables`.
+    what a FieldEncoder notes on it as `variables`. Messages call it `name`.
     """
     variables = getattr(X, "variables", None)
-    if issparse(X) and X.format == "csc":
-        check_indices(X)  # converting a malformed one would crash
+    check_matrix(X, name, getattr(estimator, "feature_names_in_", None))
     try:
         X = as_csr(
             validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
@@ -59,10 +60,14 @@ def as_csr(X):
     Raises
     ------
     ValueError
-        If the index arrays of a sparse `X` are malformed.
+        If the index arrays of a sparse `X` are malformed, or it has too many columns.
     """
+    # All that follows numbers columns in int32, and has arrays with a number for each.
+    if X.shape[1] >= 2**31:
+        raise ValueError(f"X has {X.shape[1]} columns; hash them into less than 2³¹.")
     if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
-        X = X.astype(np.float64)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused later, by its column
+            X = X.astype(np.float64)
     if X.dtype == np.float16:
         X = X.astype(np.float32)
     if not issparse(X):
@@ -76,14 +81,6 @@ def as_csr(X):
         X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()
         X.sum_duplicates()
     return X
-
-
-def check_indices(X):
-    """Raise ValueError if the index arrays of a CSR or CSC matrix are malformed."""
-    # SciPy's check looks no further where the last pointer says that there is nothing.
-    if np.any(np.diff(X.indptr) < 0):
-        raise ValueError("The index pointer (indptr) of X must not decrease.")
-    X.check_format(full_check=True)
 
 
 def without_stored_zeros(X):
@@ -132,10 +129,6 @@ def row_of_entries(X):
     return np.repeat(np.arange(X.shape[0]), entries_per_row(X))
 
 
-def column_name(column, names=None):
-    return f"column {column}" + (f" ({names[column]!r})" if names is not None else "")
-
-
 class Units(NamedTuple):
     """What one unit of each column is in training: its values count as (x − shift) / scale."""
 
@@ -156,8 +149,6 @@ class Columns:
     """
 
     def __init__(self, n_features, fields):
-        if n_features >= 2**31:
-            raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
         self.fields, self.slot_of = fields, np.full(n_features, -1, np.int32)
         self.field = np.empty(0, np.int32)
         self._set(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from ._batch import as_csr, entries_per_row, next_columns
+from ._input import check_matrix
 
 MANY_FIELDS = 256
 
@@ -48,6 +49,7 @@ def infer_fields(X):
     >>> infer_fields(X)
     array([0, 0, 0, 1, 1], dtype=int32)
     """
+    check_matrix(X)
     X = check_array(X, accept_sparse="csr", ensure_all_finite=False)
     return infer(as_csr(X))[0].of(np.arange(X.shape[1]))
 

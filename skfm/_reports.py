@@ -5,8 +5,9 @@ import copy
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ._batch import FEW_ROWS, column_name
+from ._batch import FEW_ROWS
 from ._fields import warn_user
+from ._input import column_name
 
 # Raw scores this close to each other (log-odds, standard deviations) count as constant.
 _NEGLIGIBLE = 0.01

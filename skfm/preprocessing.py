@@ -346,7 +346,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(
                 "min_frequency and max_categories are not for n_buckets: it counts nothing."
             )
-        if hashed and len(names) * self.n_buckets >= 2**31:
+        if hashed and len(names) * int(self.n_buckets) >= 2**31:  # NumPy's could overflow
             raise ValueError(
                 f"n_buckets={self.n_buckets} for {len(names)} variables are over 2³¹ columns."
             )
