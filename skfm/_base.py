@@ -274,8 +274,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             X_val = checked(self, X_val, name="X_val")
         except ValueError as error:
             raise ValueError(
-                f"X_val is not like X: {error}\nA Pipeline hands X_val to its last step as it is, "
-                "unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
+                f"{error}\nX_val has to be encoded as X is. A Pipeline hands it to its last step as "
+                "it is, unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
             ) from error
         return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 

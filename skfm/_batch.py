@@ -40,7 +40,7 @@ def checked(estimator, X, reset=False, name="X"):
         if not _has_text(X):
             raise
         raise ValueError(
-            f"X contains strings ({error}). Encode categories as columns first, for example "
+            f"{name} contains strings ({error}). Encode categories as columns first, for example "
             f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
         ) from error
     check_finite(X, getattr(estimator, "feature_names_in_", None))
