@@ -208,7 +208,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
             See :meth:`transform`.
         """
         fitted, variables = self._fit(X)
-        return fitted._encode(variables, fitted._encodings)
+        return _encode(variables, fitted._encodings)
 
     def transform(self, X):
         """Encode rows.
@@ -232,10 +232,10 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         if now.n_buckets is None:
             check_is_fitted(now)
         if now.__sklearn_is_fitted__():
-            return now._encode(now._read(X, reset=False), now._encodings)
+            return _encode(now._read(X, reset=False), now._encodings)
         now._validate_params()
         variables = now._read(X)
-        return now._encode(variables, now._make_encodings(variables))
+        return _encode(variables, _make_encodings(now, variables))
 
     def get_feature_names_out(self, input_features=None):
         """Names of the output columns, such as ``site=1fbe01fe``.
@@ -275,7 +275,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         """
         fitted = copy.copy(self)
         variables = fitted._read(X, reset=True)
-        fitted._encodings = fitted._make_encodings(variables)
+        fitted._encodings = _make_encodings(fitted, variables)
         self.__dict__ = fitted.__dict__.copy()
         return fitted, variables
 
@@ -305,7 +305,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         if reset is False:
             numeric = [encoding.numeric for encoding in self._encodings]
         else:
-            numeric = self._are_numeric(names)
+            numeric = _are_numeric(self, names)
         refitted = reset is False and self.n_buckets is None
         verb = "held numbers in fit, but now" if refitted else "holds"
         cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
@@ -314,106 +314,82 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
                 raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
         return names, cells
 
-    def _are_numeric(self, names):
-        """Of each variable, whether it holds numbers; None where its data type says so."""
-        named = self.categorical_features
-        if isinstance(named, str) or (named is None and self.n_buckets is not None):
-            return [False] * len(names)
-        named = [] if named is None else named
-        if len(named) and all(isinstance(choice, bool | np.bool_) for choice in named):
-            if len(named) != len(names):
-                raise ValueError(
-                    f"categorical_features is a mask of {len(named)} for {len(names)} variables."
-                )
-            named = np.flatnonzero(named).tolist()
-        chosen = _positions(named, names, "categorical_features")
-        otherwise = None if self.n_buckets is None else True
-        return [False if i in chosen else otherwise for i in range(len(names))]
-
-    def _make_encodings(self, variables):
-        names, cells = variables
-        numeric, hashed = self.numeric, self.n_buckets is not None
-        if numeric == "auto":
-            numeric = "log2" if hashed else "quantile"
-        if hashed and numeric != "log2":
-            raise ValueError(
-                f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
-                "use numeric='log2'."
-            )
-        if hashed and (self.min_frequency is not None or self.max_categories is not None):
-            raise ValueError(
-                "min_frequency and max_categories are not for n_buckets: it counts nothing."
-            )
-        if hashed and len(names) * self.n_buckets >= 2**31:
-            raise ValueError(
-                f"n_buckets={self.n_buckets} for {len(names)} variables are over 2³¹ columns."
-            )
-        if self.separators and not hashed:
-            raise ValueError(f"separators {_NEED_BUCKETS}")
-        if not all(isinstance(s, str) and s for s in (self.separators or {}).values()):
-            raise ValueError("separators must be strings of one character or more.")
-        separators = {
-            position: separator
-            for choice, separator in (self.separators or {}).items()
-            for position in _positions([choice], names, "separators")
-        }
-        return [
-            self._make_encoding(name, column, numeric, separators.get(i))
-            for i, (name, column) in enumerate(zip(names, cells, strict=True))
-        ]
-
-    def _make_encoding(self, name, cells, numeric, separator):
-        numeric_cells = isinstance(cells, np.ndarray)
-        if self.n_buckets is not None:
-            if numeric_cells and separator:
-                raise ValueError(
-                    f"separators names {name!r}, which holds numbers; name it in "
-                    "categorical_features, too."
-                )
-            return Buckets(numeric_cells, int(self.n_buckets), separator, self.pooling)
-        if not numeric_cells:
-            least = self.min_frequency or 0
-            least *= 1 if isinstance(least, Integral) else len(cells.codes)
-            return Vocabulary(cells, least, self.max_categories)
-        if numeric == "value" and not np.isnan(cells).all():
-            return Value(cells, name)
-        return (
-            Bins.of_logarithms(cells)
-            if numeric == "log2"
-            else Bins.of_quantiles(cells, self.n_bins)
-        )
-
-    def _encode(self, variables, encodings):
-        """One CSR array of the entries of all fields."""
-        fields = [e.encode(cells) for e, cells in zip(encodings, variables[1], strict=True)]
-        counts = sum(1 if slots.counts is None else slots.counts for slots in fields)
-        n_rows = len(fields[0].counts if fields[0].counts is not None else fields[0].column)
-        indptr = np.zeros(n_rows + 1, np.int64)
-        np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
-        indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-        at, first = indptr[:-1].copy(), 0
-        for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-            where = at
-            if counts is not None:
-                where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
-            column += first
-            indices[where] = column
-            if value is not None:
-                data[where] = value
-            at += 1 if counts is None else counts
-            first += encoding.width
-        if indptr[-1] < 2**31:
-            indptr = indptr.astype(np.int32)
-        X = csr_array((data, indices, indptr), shape=(n_rows, first))
-        if any(slots.counts is not None for slots in fields):
-            X.sum_duplicates()  # values of a cell that share a bucket
-        return X
-
 
 _NEED_BUCKETS = (
     "need n_buckets: the fields of several entries per row cannot be inferred. With it, pass "
     "fields=<number of variables> to the model."
 )
+
+
+def _are_numeric(encoder, names):
+    """Of each variable, whether it holds numbers; None where its data type says so."""
+    named = encoder.categorical_features
+    if isinstance(named, str) or (named is None and encoder.n_buckets is not None):
+        return [False] * len(names)
+    named = [] if named is None else named
+    if len(named) and all(isinstance(choice, bool | np.bool_) for choice in named):
+        if len(named) != len(names):
+            raise ValueError(
+                f"categorical_features is a mask of {len(named)} for {len(names)} variables."
+            )
+        named = np.flatnonzero(named).tolist()
+    chosen = _positions(named, names, "categorical_features")
+    otherwise = None if encoder.n_buckets is None else True
+    return [False if i in chosen else otherwise for i in range(len(names))]
+
+
+def _make_encodings(encoder, variables):
+    """An encoding for each variable, fitted to its cells."""
+    names, cells = variables
+    numeric, hashed = encoder.numeric, encoder.n_buckets is not None
+    if numeric == "auto":
+        numeric = "log2" if hashed else "quantile"
+    if hashed and numeric != "log2":
+        raise ValueError(
+            f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
+            "use numeric='log2'."
+        )
+    if hashed and (encoder.min_frequency is not None or encoder.max_categories is not None):
+        raise ValueError(
+            "min_frequency and max_categories are not for n_buckets: it counts nothing."
+        )
+    if hashed and len(names) * encoder.n_buckets >= 2**31:
+        raise ValueError(
+            f"n_buckets={encoder.n_buckets} for {len(names)} variables are over 2³¹ columns."
+        )
+    if encoder.separators and not hashed:
+        raise ValueError(f"separators {_NEED_BUCKETS}")
+    if not all(isinstance(s, str) and s for s in (encoder.separators or {}).values()):
+        raise ValueError("separators must be strings of one character or more.")
+    separators = {
+        position: separator
+        for choice, separator in (encoder.separators or {}).items()
+        for position in _positions([choice], names, "separators")
+    }
+    return [
+        _make_encoding(encoder, name, column, numeric, separators.get(i))
+        for i, (name, column) in enumerate(zip(names, cells, strict=True))
+    ]
+
+
+def _make_encoding(encoder, name, cells, numeric, separator):
+    numeric_cells = isinstance(cells, np.ndarray)
+    if encoder.n_buckets is not None:
+        if numeric_cells and separator:
+            raise ValueError(
+                f"separators names {name!r}, which holds numbers; name it in "
+                "categorical_features, too."
+            )
+        return Buckets(numeric_cells, int(encoder.n_buckets), separator, encoder.pooling)
+    if not numeric_cells:
+        least = encoder.min_frequency or 0
+        least *= 1 if isinstance(least, Integral) else len(cells.codes)
+        return Vocabulary(cells, least, encoder.max_categories)
+    if numeric == "value" and not np.isnan(cells).all():
+        return Value(cells, name)
+    return (
+        Bins.of_logarithms(cells) if numeric == "log2" else Bins.of_quantiles(cells, encoder.n_bins)
+    )
 
 
 def _positions(choices, names, parameter):
@@ -427,3 +403,30 @@ def _positions(choices, names, parameter):
                 + (" …" if len(names) > 20 else "")
             )
     return {position_of[choice] for choice in choices}
+
+
+def _encode(variables, encodings):
+    """One CSR array of the entries of all fields."""
+    fields = [e.encode(cells) for e, cells in zip(encodings, variables[1], strict=True)]
+    counts = sum(1 if slots.counts is None else slots.counts for slots in fields)
+    n_rows = len(fields[0].counts if fields[0].counts is not None else fields[0].column)
+    indptr = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
+    indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
+    at, first = indptr[:-1].copy(), 0
+    for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
+        where = at
+        if counts is not None:
+            where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
+        column += first
+        indices[where] = column
+        if value is not None:
+            data[where] = value
+        at += 1 if counts is None else counts
+        first += encoding.width
+    if indptr[-1] < 2**31:
+        indptr = indptr.astype(np.int32)
+    X = csr_array((data, indices, indptr), shape=(n_rows, first))
+    if any(slots.counts is not None for slots in fields):
+        X.sum_duplicates()  # values of a cell that share a bucket
+    return X
