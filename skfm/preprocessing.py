@@ -1,6 +1,7 @@
 """From tables to fields: every variable becomes one field of columns."""
 
 import copy
+from collections import Counter
 from collections.abc import Hashable
 from numbers import Integral, Real
 
@@ -253,7 +254,11 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(now)
         names = check_feature_names_in(now, input_features)
         pairs = zip(names, now._encodings, strict=True)
-        return np.array([name + end for name, e in pairs for end in e.labels()], object)
+        names = np.array([name + end for name, e in pairs for end in e.labels()], object)
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise ValueError(f"Two columns would be called {twice!r}. Rename their variables.")
+        return names
 
     @property
     def fields_(self):
@@ -284,6 +289,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
         ``reset=None`` compares nothing with what `fit` saw.
         """
+        X = _as_table(X)
         if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
             if reset is not None:
                 validate_data(self, X, reset=reset, skip_check_array=True)
@@ -353,7 +359,7 @@ def _make_encodings(encoder, variables):
         raise ValueError(
             "min_frequency and max_categories are not for n_buckets: it counts nothing."
         )
-    if hashed and len(names) * encoder.n_buckets >= 2**31:
+    if hashed and len(names) * int(encoder.n_buckets) >= 2**31:
         raise ValueError(
             f"n_buckets={encoder.n_buckets} for {len(names)} variables are over 2³¹ columns."
         )
@@ -366,6 +372,8 @@ def _make_encodings(encoder, variables):
         for choice, separator in (encoder.separators or {}).items()
         for position in _positions([choice], names, "separators")
     }
+    if len(separators) < len(encoder.separators or {}):
+        raise ValueError("separators names a variable twice, by its name and by its position.")
     return [
         _make_encoding(encoder, name, column, numeric, separators.get(i))
         for i, (name, column) in enumerate(zip(names, cells, strict=True))
@@ -382,21 +390,42 @@ def _make_encoding(encoder, name, cells, numeric, separator):
             )
         return Buckets(numeric_cells, int(encoder.n_buckets), separator, encoder.pooling)
     if not numeric_cells:
-        least = encoder.min_frequency or 0
-        least *= 1 if isinstance(least, Integral) else len(cells.codes)
-        return Vocabulary(cells, least, encoder.max_categories)
+        return Vocabulary(cells, encoder.min_frequency or 0, encoder.max_categories)
     if numeric == "value" and not np.isnan(cells).all():
         return Value(cells, name)
     return (
-        Bins.of_logarithms(cells) if numeric == "log2" else Bins.of_quantiles(cells, encoder.n_bins)
+        Bins.of_logarithms(cells)
+        if numeric == "log2"
+        else Bins.of_quantiles(cells, int(encoder.n_bins))
     )
+
+
+def _as_table(X):
+    """X without what its readers do not know: Arrow's tables, and masks of NumPy."""
+    if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "An Arrow table is read by pandas, which is not installed. Install it, or pass "
+                "polars.from_arrow(table)."
+            ) from error
+        return X.to_pandas(types_mapper=pandas.ArrowDtype)
+    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.array(X)
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if X.dtype.kind in "fmM":
+        return X.filled(np.nan if X.dtype.kind == "f" else X.dtype.type("NaT"))
+    return X.astype(object).filled(np.nan)
 
 
 def _positions(choices, names, parameter):
     """Positions of variables that are chosen by name or position."""
     position_of = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
     for choice in choices:
-        if not isinstance(choice, Hashable) or choice not in position_of:
+        is_flag = isinstance(choice, bool | np.bool_)  # equal to the positions 0 and 1
+        if is_flag or not isinstance(choice, Hashable) or choice not in position_of:
             raise ValueError(
                 f"{parameter} names {choice!r}, which is none of the variables: "
                 + ", ".join(names[:20])
