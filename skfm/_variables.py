@@ -20,9 +20,10 @@ from ._batch import MAX_VALUE
 
 
 class Categories(NamedTuple):
-    """Distinct values, their types and, for each cell, the number of its value.
+    """Values, the types they had and, for each cell, the number of its value.
 
-    It is -1 where the value is missing. A cell with several values is a tuple.
+    It is -1 where the value is missing. A cell with several values is a tuple. Values of other
+    types than strings may have the same text.
     """
 
     codes: np.ndarray
@@ -319,7 +320,8 @@ def _without_missing(codes, values, narrow_type):
         else settled(value)
         for value in compress(values, known)
     ]
-    return Categories(np.append(number, -1)[codes], kept, set(map(type, kept)))
+    types = {tuple if issubclass(t, _LISTS) else t for t in map(type, compress(values, known))}
+    return Categories(np.append(number, -1)[codes], kept, types)
 
 
 _KEPT = str | bytes | Real | Decimal | np.bool_
@@ -348,7 +350,7 @@ class Vocabulary:
 
     def __init__(self, cells, min_frequency, max_categories):
         codes, texts = cells.codes, cells.texts
-        if len(set(texts)) < len(texts):  # of values of several types
+        if texts is not cells.values:  # several may have the same
             number, texts = _distinct(texts, texts)
             codes = np.append(number, -1)[codes]
         counts = np.bincount(codes + 1, minlength=len(texts) + 1)
