@@ -61,9 +61,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
           one chunk of a file to the next.
     separators : dict, default=None
         For variables that hold several values in one string, by name or position, what is
-        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, sets or
-        arrays need no mention. Both need `n_buckets`, as fields with several entries per
-        row cannot be inferred.
+        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, arrays,
+        sets or frozen sets need no mention. Both need `n_buckets`, as fields with several
+        entries per row cannot be inferred.
     pooling : {"sum", "mean"}, default="sum"
         Whether each of several values in one cell counts 1, or 1 / number of values.
 
@@ -87,8 +87,20 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     none in training. For numbers: the bins (or the value), and missing values.
 
     A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
-    True and "True". Bytes are decoded from UTF-8. pandas, polars and NumPy give the same matrix
-    for the same values. An object array holds numbers where all its values are numbers.
+    True and "True". Bytes are decoded from UTF-8. NumPy, pandas, polars and Arrow give the same
+    matrix for the same values. An object array holds numbers where all its values are numbers;
+    decimals are. Masked cells are missing. Other types have these texts:
+
+    - A member of an enum has the text of its value.
+    - Dates and times are categories, too, to the microsecond: 2026-01-31, 07:30:00 and
+      2026-01-31 07:30:00.5. Midnight is the date. A moment with a time zone is taken in UTC and
+      ends in +00:00. Where their order counts, make numbers or parts of them first.
+    - Durations are refused: divide them by a unit, which makes numbers of them.
+    - Any other object has the text that ``str`` gives. It is refused if that shows its address in
+      memory, which differs from process to process, or if the object cannot be hashed.
+
+    A category whose text is <missing> or <unknown> has a backslash before it in the names of
+    columns.
 
     A vocabulary does not read strings as numbers: "03" and "3" are two categories. Pass
     ``dtype=str`` to :func:`pandas.read_csv` for codes with leading zeros, or it makes numbers of
@@ -174,7 +186,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {DataFrame, array-like} of shape (n_samples, n_variables)
-            A pandas or polars data frame, or an array of objects or numbers.
+            A pandas or polars data frame, an Arrow table (which pandas reads), or an array of
+            objects or numbers.
         y : None
             Ignored.
 
@@ -233,9 +246,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         if now.n_buckets is None:
             check_is_fitted(now)
         if now.__sklearn_is_fitted__():
-            return _encode(now._read(X, reset=False), now._encodings)
+            return _encode(_read(now, X, reset=False), now._encodings)
         now._validate_params()
-        variables = now._read(X)
+        variables = _read(now, X)
         return _encode(variables, _make_encodings(now, variables))
 
     def get_feature_names_out(self, input_features=None):
@@ -249,6 +262,11 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str objects of shape (n_features_out,)
+
+        Raises
+        ------
+        ValueError
+            If two columns would have the same name, as with variables "a" and "a=b".
         """
         now = copy.copy(self)
         check_is_fitted(now)
@@ -279,52 +297,73 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         after an interrupt, has the encoder as it was before or as it is after.
         """
         fitted = copy.copy(self)
-        variables = fitted._read(X, reset=True)
+        variables = _read(fitted, X, reset=True)
         fitted._encodings = _make_encodings(fitted, variables)
         self.__dict__ = fitted.__dict__.copy()
         return fitted, variables
-
-    def _read(self, X, reset=None):
-        """The names of the variables of a table and, for each, what its cells are.
-
-        ``reset=None`` compares nothing with what `fit` saw.
-        """
-        X = _as_table(X)
-        if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
-            if reset is not None:
-                validate_data(self, X, reset=reset, skip_check_array=True)
-            names = [str(name) for name in X.columns]
-            series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
-        else:
-            how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
-            X = (
-                check_array(X, **how)
-                if reset is None
-                else validate_data(self, X, reset=reset, **how)
-            )
-            names, series = [f"x{i}" for i in range(X.shape[1])], list(X.T)
-        if 0 in X.shape:
-            raise ValueError(
-                f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) while a "
-                f"minimum of 1 is required by {type(self).__name__}."
-            )
-        if reset is False:
-            numeric = [encoding.numeric for encoding in self._encodings]
-        else:
-            numeric = _are_numeric(self, names)
-        refitted = reset is False and self.n_buckets is None
-        verb = "held numbers in fit, but now" if refitted else "holds"
-        cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
-        for name, column in zip(names, cells, strict=True):
-            if self.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
-                raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
-        return names, cells
 
 
 _NEED_BUCKETS = (
     "need n_buckets: the fields of several entries per row cannot be inferred. With it, pass "
     "fields=<number of variables> to the model."
 )
+
+
+def _read(encoder, X, reset=None):
+    """The names of the variables of a table and, for each, what its cells are.
+
+    ``reset=None`` compares nothing with what `fit` saw.
+    """
+    X = _as_table(X)
+    if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
+        if reset is not None:
+            validate_data(encoder, X, reset=reset, skip_check_array=True)
+        names = [str(name) for name in X.columns]
+        series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
+    else:
+        how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
+        X = (
+            check_array(X, **how)
+            if reset is None
+            else validate_data(encoder, X, reset=reset, **how)
+        )
+        names, series = [f"x{i}" for i in range(X.shape[1])], list(X.T)
+    if 0 in X.shape:
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) while a "
+            f"minimum of 1 is required by {type(encoder).__name__}."
+        )
+    if reset is False:
+        numeric = [encoding.numeric for encoding in encoder._encodings]
+    else:
+        numeric = _are_numeric(encoder, names)
+    refitted = reset is False and encoder.n_buckets is None
+    verb = "held numbers in fit, but now" if refitted else "holds"
+    cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
+    for name, column in zip(names, cells, strict=True):
+        if encoder.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
+            raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
+    return names, cells
+
+
+def _as_table(X):
+    """X without what its readers do not know: Arrow's tables, and masks of NumPy."""
+    if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "An Arrow table is read by pandas, which is not installed. Install it, or pass "
+                "polars.from_arrow(table)."
+            ) from error
+        return X.to_pandas(types_mapper=pandas.ArrowDtype)
+    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.array(X)
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if X.dtype.kind in "fmM":
+        return X.filled(np.nan if X.dtype.kind == "f" else X.dtype.type("NaT"))
+    return X.astype(object).filled(np.nan)
 
 
 def _are_numeric(encoder, names):
@@ -398,26 +437,6 @@ def _make_encoding(encoder, name, cells, numeric, separator):
         if numeric == "log2"
         else Bins.of_quantiles(cells, int(encoder.n_bins))
     )
-
-
-def _as_table(X):
-    """X without what its readers do not know: Arrow's tables, and masks of NumPy."""
-    if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "An Arrow table is read by pandas, which is not installed. Install it, or pass "
-                "polars.from_arrow(table)."
-            ) from error
-        return X.to_pandas(types_mapper=pandas.ArrowDtype)
-    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
-        X = np.ma.array(X)
-    if not isinstance(X, np.ma.MaskedArray):
-        return X
-    if X.dtype.kind in "fmM":
-        return X.filled(np.nan if X.dtype.kind == "f" else X.dtype.type("NaT"))
-    return X.astype(object).filled(np.nan)
 
 
 def _positions(choices, names, parameter):
