@@ -15,11 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
-from ._compat import CallbackSupportMixin, fit_context
+from ._compat import OF_CALLBACKS, CallbackSupportMixin, fit_context
 from ._engine import load
-from ._fields import check_fields
-from ._model import Model, check_memory
-from ._reports import NotebookRepr, warn_of_outcome
+from ._fields import Fields, check_fields
+from ._input import check_values
+from ._model import Model, check_columns, check_memory
+from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._tables import Undo
 from ._threads import n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
@@ -37,6 +38,15 @@ class Data(NamedTuple):
     y: np.ndarray
     weight: np.ndarray
     used: np.ndarray
+
+
+class Start(NamedTuple):
+    """What a call trains on, and what it keeps of the model that it goes on with."""
+
+    seed: int
+    target: object
+    fields: Fields
+    data: Data
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,17 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     """
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_fitted")
+        return "_fitted" in vars(self)
+
+    def __getattr__(self, name):
+        # Python asks here, too, where a property met an AttributeError: before a fit that of
+        # `_fitted`, which is nobody's business. Later it is an error of ours, to be seen as it is.
+        if self.__sklearn_is_fitted__():
+            return super().__getattribute__(name)
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if hasattr(type(self), name):
+            text += ": it is not fitted yet. Call fit first."
+        raise AttributeError(text, name=name, obj=self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -139,27 +159,21 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         """
         with self._learner() as (learner, _), one_blas_thread:
             data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
-        warn_of_outcome(self, data)
+        warn_of_outcome(learner, data)
         return self
 
     def _fit(self, estimator, X, y, sample_weight, X_val, y_val, sample_weight_val):
         """Fit this copy of the estimator; return the data."""
         before = self._fitted if self.warm_start and self.__sklearn_is_fitted__() else None
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, self._target_of)
+        start = self._begin(X, y, sample_weight, before, self._target_of)
+        seed, target, fields, data = start
         valid = self._check_validation(X_val, y_val, sample_weight_val, target)
         learned = data.used
         split = valid is None and self._can_split(data)
-        fields = before.columns.fields if before else self._make_fields(data.X)
-        data = data._replace(X=without_stored_zeros(data.X))
-        seed = before.seed if before else self._draw_seed()
         if split:
             data, valid = self._split(data, target, seed)
         batch_size = self._batch_size(len(data.used), fields)
-        total = float(data.weight[learned].sum())
-        fitted = self._grown(
-            before, seed, target, fields, data, [learned], data.used, batch_size, total
-        )
+        fitted = self._grown(before, start, [learned], data.used, batch_size)
         self._fitted = fitted
         schedule = Schedule(
             self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, seed
@@ -180,30 +194,27 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             if model.history.outcome == "interrupted":
                 watch.interrupted.set()
 
-        with FitWatch(estimator, self, data.X, y, sample_weight) as watch:
+        with FitWatch(estimator, self, X, y, sample_weight) as watch:
             self._for_each_output(fitted.models, train_output, watch.interrupted.set)
         return data
 
     def _partial_fit(self, X, y, sample_weight, target_of):
         self._validate_params()  # scikit-learn does so in the first call only
+        before = vars(self).get("_fitted")
         with self._learner() as (learner, undo), one_blas_thread:
             data = learner._fit_online(X, y, sample_weight, target_of, undo)
-        if any(model.history.outcome == "diverged" for model in self._fitted.models):
-            warn_of_outcome(self, data)
+        warn_of_units(learner, before, data)
+        if any(model.history.outcome == "diverged" for model in learner._fitted.models):
+            warn_of_outcome(learner, data)
         return self
 
     def _fit_online(self, X, y, sample_weight, target_of, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         before = self._fitted if self.__sklearn_is_fitted__() else None
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, target_of)
-        fields = before.columns.fields if before else self._make_fields(data.X)
-        data = data._replace(X=without_stored_zeros(data.X))
-        seed = before.seed if before else self._draw_seed()
-        size = self._online_batch_size
-        starts = range(0, len(data.used), size)
-        batches = [data.used[start : start + size] for start in starts]
-        fitted = self._grown(before, seed, target, fields, data, batches, batches[0], size)
+        start = self._begin(X, y, sample_weight, before, target_of)
+        target, data, size = start.target, start.data, self._online_batch_size
+        batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
+        fitted = self._grown(before, start, batches, batches[0], size, in_stream=True)
         self._fitted = fitted
         batcher = self._batcher(fitted, data.X)
 
@@ -216,25 +227,37 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
 
     # -- input ----------------------------------------------------------------------
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None):
-        """Validate rows, targets and weights.
+    def _begin(self, X, y, sample_weight, before, target_of):
+        """What a call trains on: that of the model `before`, if any, with new data."""
+        X = checked(self, X, reset=before is None)
+        check_columns(X.shape[1], f"X has {X.shape[1]} columns")
+        known = before and before.target.continued()
+        data, target = self._check_data(X, y, sample_weight, known, target_of)
+        # Fields are inferred with stored zeros counted, and nothing else counts them.
+        fields = before.columns.fields if before else self._make_fields(X)
+        seed = before.seed if before else self._draw_seed()
+        return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
+
+    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix=""):
+        """Validate the targets and weights of checked rows.
+
+        Messages call them by their names and `suffix`.
 
         Returns
         -------
         data : Data
         target : Labels or Numbers
-            The one given, which the width of X is known with, or ``target_of(y, weight, used)``.
+            The one given, or ``target_of(y, weight, used)``.
         """
-        X = checked(self, X, reset=target is None)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        y = self._target_type.check(y)
+        y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
-        weight = _check_weight(sample_weight, X.shape[0])
+        weight = _check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
         target = target or target_of(y, weight, np.flatnonzero(weight))
-        y, weight = target.encode(y, weight)
+        y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError("class_weight leaves no weight, or too much, on these rows.")
         return Data(X, y, weight, np.flatnonzero(weight)), target
@@ -247,7 +270,14 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together: pass both.")
         if self.early_stopping is False:
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
-        return self._check_data(X_val, y_val, sample_weight_val, target)[0]
+        try:
+            X_val = checked(self, X_val, name="X_val")
+        except ValueError as error:
+            raise ValueError(
+                f"X_val is not like X: {error}\nA Pipeline hands X_val to its last step as it is, "
+                "unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
+            ) from error
+        return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
@@ -257,6 +287,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _split(self, data, target, seed):
         """Hold out rows to watch the loss on: at random, or without shuffling the last."""
         fraction, y = self.validation_fraction, data.y[data.used]
+        if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
+                "lower it, pass X_val and y_val, or early_stopping=False."
+            )
         used, held_out = train_test_split(
             data.used,
             test_size=fraction,
@@ -264,6 +299,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             stratify=target.strata(y, fraction) if self.shuffle else None,
             random_state=seed,
         )
+        if not self.shuffle:
+            target.warn_of_unlearned(y[: len(used)], y[len(used) :])
         return data._replace(used=used), data._replace(used=held_out)
 
     # -- training -------------------------------------------------------------------
@@ -271,23 +308,23 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, before, seed, target, fields, data, batches, first, batch_size, total=np.inf):
+    def _grown(self, before, start, batches, first, batch_size, in_stream=False):
         """New models, or forks of those `before`, with the columns of `batches`.
 
         A column joins with its first batch, whose values settle its units. The intercepts of
-        new models fit the rows `first`. `total` is the weight of all rows, infinite in a
-        stream.
+        new models fit the rows `first`.
         """
+        seed, target, fields, data = start
         crosses = self._make_crosses(fields)
         outputs = range(target.n_outputs)
         terms = [self._make_terms(fields, crosses, (seed, output)) for output in outputs]
-        settings = self._settings(fields, total)
+        rows = np.concatenate(batches)
+        settings = self._settings(fields, np.inf if in_stream else float(data.weight[rows].sum()))
         columns = before.columns if before else Columns(data.X.shape[1], fields)
         new, units = columns.joining(data.X, batches, data.weight)
-        in_stream = total == np.inf
         # The model, the best pass, and the model from before while it may come back.
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
-        largest_batch = min(batch_size, sum(map(len, batches)))
+        largest_batch = min(batch_size, len(rows))
         n_columns = len(columns) + len(new)
         check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies)
         models = []
@@ -298,8 +335,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
                 models[output].continue_with(terms[output], settings)
             else:
                 y = target.of_output(data.y[first], output)
-                start = target.loss.start(y, data.weight[first])
-                models.append(Model(terms[output], settings, start))
+                bias = target.loss.start(y, data.weight[first])
+                models.append(Model(terms[output], settings, bias))
             models[output].add_columns(new)
         return Fitted(seed, target, columns.extended(new, units), crosses, models)
 
@@ -369,10 +406,22 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)
 
     def _snapshot(self):
-        """A copy that shares what was learned, and keeps it if this one learns anew."""
+        """A copy that shares what was learned, and keeps it if this one learns anew.
+
+        All work is done on such copies, where parameters are plain numbers: arithmetic with
+        those of NumPy would overflow, as ``np.int8(100) * 2`` does.
+        """
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__.copy()
+        other.__dict__ = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.__dict__.copy().items()  # another thread may add to it
+        }
         return other
+
+    def __getstate__(self):
+        state = super(FactorizationBase, self._snapshot()).__getstate__()
+        # Another thread may be fitting: what its callbacks hold is not of the model.
+        return {name: value for name, value in state.items() if name not in OF_CALLBACKS}
 
     @contextmanager
     def _learner(self):
@@ -463,25 +512,23 @@ def _sample(batcher, data, target, output):
     return Sample(batcher.sibling(), data.used, y, data.weight)
 
 
-def _check_weight(sample_weight, n_rows):
+def _check_weight(sample_weight, n_rows, name):
     """One weight for each row, float64."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    check_values(sample_weight, name)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight per row."
+            f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
     if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
         raise ValueError(
-            "sample_weight must not be negative, nor all zero, nor sum up to "
-            f"{MAX_WEIGHT:.0e} or more."
+            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
         )
     return weight
 
@@ -490,7 +537,9 @@ class FieldsBase:
     """What models share that pool columns by field."""
 
     def _make_fields(self, X):
-        return check_fields(self.fields, X)
+        fields = check_fields(self.fields, X)
+        fields.name_after(X.variables)
+        return fields
 
     @property
     def fields_(self):

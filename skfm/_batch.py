@@ -9,6 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import validate_data
 
+from ._input import check_indices, check_matrix, column_name
+
 # Entries that a scan over a whole matrix looks at together.
 _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
@@ -16,19 +18,20 @@ _CHUNK_ROWS = 1 << 14
 MAX_VALUE = float(np.finfo(np.float32).max)
 
 # Rows from which the mean of a column can be told.
-_FEW_ROWS = 16
+FEW_ROWS = 16
 
 # A column that differs by less than so many roundings of its largest value is constant.
 _PRECISION = 16
 
 
-def checked(estimator, X, reset=False):
+def checked(estimator, X, reset=False, name="X"):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
-    With `reset` the estimator notes the number and the names of the columns.
+    With `reset` the estimator notes the number and the names of the columns. The matrix keeps
+    what a FieldEncoder notes on it as `variables`. Messages call it `name`.
     """
-    if issparse(X) and X.format == "csc":
-        check_indices(X)  # converting a malformed one would crash
+    variables = getattr(X, "variables", None)
+    check_matrix(X, name, getattr(estimator, "feature_names_in_", None))
     try:
         X = as_csr(
             validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
@@ -41,6 +44,7 @@ def checked(estimator, X, reset=False):
             f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
         ) from error
     check_finite(X, getattr(estimator, "feature_names_in_", None))
+    X.variables = variables
     return X
 
 
@@ -56,10 +60,14 @@ def as_csr(X):
     Raises
     ------
     ValueError
-        If the index arrays of a sparse `X` are malformed.
+        If the index arrays of a sparse `X` are malformed, or it has too many columns.
     """
+    # All that follows numbers columns in int32, and has arrays with a number for each.
+    if X.shape[1] >= 2**31:
+        raise ValueError(f"X has {X.shape[1]} columns; hash them into less than 2³¹.")
     if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
-        X = X.astype(np.float64)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused later, by its column
+            X = X.astype(np.float64)
     if X.dtype == np.float16:
         X = X.astype(np.float32)
     if not issparse(X):
@@ -73,14 +81,6 @@ def as_csr(X):
         X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()
         X.sum_duplicates()
     return X
-
-
-def check_indices(X):
-    """Raise ValueError if the index arrays of a CSR or CSC matrix are malformed."""
-    # SciPy's check looks no further where the last pointer says that there is nothing.
-    if np.any(np.diff(X.indptr) < 0):
-        raise ValueError("The index pointer (indptr) of X must not decrease.")
-    X.check_format(full_check=True)
 
 
 def without_stored_zeros(X):
@@ -129,10 +129,6 @@ def row_of_entries(X):
     return np.repeat(np.arange(X.shape[0]), entries_per_row(X))
 
 
-def column_name(column, names=None):
-    return f"column {column}" + (f" ({names[column]!r})" if names is not None else "")
-
-
 class Units(NamedTuple):
     """What one unit of each column is in training: its values count as (x − shift) / scale."""
 
@@ -153,13 +149,11 @@ class Columns:
     """
 
     def __init__(self, n_features, fields):
-        if n_features >= 2**31:
-            raise ValueError(f"X has {n_features} columns; hash them into less than 2³¹.")
         self.fields, self.slot_of = fields, np.full(n_features, -1, np.int32)
         self.field = np.empty(0, np.int32)
-        self._know(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
+        self._set(np.empty(0, np.intp), Units(np.empty(0), np.empty(0)))
 
-    def _know(self, seen, units):
+    def _set(self, seen, units):
         self.seen, self.units, self.shifted = seen, units, seen[units.shift != 0]
         self.plain = not len(self.shifted) and bool((units.scale == 1).all())
 
@@ -189,7 +183,7 @@ class Columns:
         longer.slot_of[longer.slot_of >= len(self)] = -1
         units = Units(*map(np.concatenate, zip(self.units, units, strict=True)))
         longer.field = np.concatenate([self.field, self.fields.of(columns)])
-        longer._know(np.concatenate([self.seen, columns]), units)
+        longer._set(np.concatenate([self.seen, columns]), units)
         longer.slot_of[columns] = np.arange(len(self), len(longer))
         return longer
 
@@ -221,11 +215,11 @@ class Columns:
         dense = self.shifted
         if not len(dense):
             return X
-        number = np.full(X.shape[1], -1, np.int32)
-        number[dense] = np.arange(len(dense))
-        row, local = row_of_entries(X), number.take(X.indices)
+        # They ascend, as all of them came with the first batch.
+        local = np.searchsorted(dense, X.indices).clip(max=len(dense) - 1)
+        row, present = row_of_entries(X), dense[local] == X.indices
         absent = np.ones((X.shape[0], len(dense)), bool)
-        absent[row[local >= 0], local[local >= 0]] = False
+        absent[row[present], local[present]] = False
         if not absent.any():
             return X
         more, which = np.nonzero(absent)
@@ -312,7 +306,7 @@ def _units(X, batches, weight, of_column, width, may_shift):
     square, count = mean(lambda column, value: (value / largest[column]) ** 2)
     shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
     share = np.where(first == 0, count / weight[batches[0]].sum(), 0)
-    if may_shift and len(batches[0]) >= _FEW_ROWS and (differs & (share > 0.5)).any():
+    if may_shift and len(batches[0]) >= FEW_ROWS and (differs & (share > 0.5)).any():
         average = share * mean(lambda column, value: value / largest[column])[0]
         deviation, _ = mean(lambda column, value: (value / largest[column] - average[column]) ** 2)
         # The rows without an entry have a zero.
@@ -412,7 +406,7 @@ class Batcher:
         self._renew()
 
     def largest(self, rows):
-        """The largest value in units of its column, of all in some rows.
+        """The value in some rows that is largest in units of its column.
 
         Column, value, and the value in units, which is 0 if there are no entries.
         """

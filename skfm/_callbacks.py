@@ -15,7 +15,7 @@ class FitWatch:
         self.interrupted = threading.Event()
         several = self.n_outputs > 1
         self.root = estimator._init_callback_context(
-            max_subtasks=self.n_outputs if several else estimator.max_iter,
+            max_subtasks=self.n_outputs if several else learner.max_iter,
             sequential_subtasks=not several,
         )
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

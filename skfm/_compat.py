@@ -20,6 +20,9 @@ from sklearn.utils._param_validation import (
 # The rules of `get_feature_names_out`, with their messages.
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
+# What callbacks leave on an estimator for the time of a fit.
+OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn < 1.9 has no callbacks
@@ -50,6 +53,7 @@ def within_joblib_worker():
 
 
 __all__ = [
+    "OF_CALLBACKS",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",

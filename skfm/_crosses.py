@@ -90,8 +90,11 @@ class Crosses:
         return which // len(fields), (found % np.uint64(self.n_buckets)).astype(np.intp), product
 
 
-def check_crosses(crosses, fields, n_buckets):
-    """Turn the `crosses` parameter into `Crosses` of `fields`; None if there are none."""
+def check_crosses(crosses, fields, n_buckets, feature_names=None):
+    """Turn the `crosses` parameter into `Crosses` of `fields`; None if there are none.
+
+    `feature_names` are those of the columns, where they have any.
+    """
     if crosses is None:
         return None
     n_fields = fields.n_fields
@@ -106,30 +109,38 @@ def check_crosses(crosses, fields, n_buckets):
     else:
         if not _is_list(crosses):
             raise ValueError(f"crosses must be None, 'all' or a list of tuples, got {crosses!r}.")
-        tuples = [_check_cross(cross, fields.labels) for cross in crosses]
+        tuples = [_check_cross(cross, fields, feature_names) for cross in crosses]
         if len(set(tuples)) < len(tuples):
             raise ValueError("crosses must name each combination of fields once.")
     return Crosses(tuples, n_fields, n_buckets) if tuples else None
 
 
-def _check_cross(cross, labels):
-    """The positions in `labels` of the fields of a cross, ascending."""
-    fields = list(cross) if _is_list(cross) else [cross]
-    whole = all(isinstance(f, Integral) and not isinstance(f, bool) for f in fields)
-    if not whole or len(fields) < 2:
+def _check_cross(cross, fields, feature_names):
+    """The positions of the fields of a cross, ascending."""
+    chosen = list(cross) if _is_list(cross) else [cross]
+    if len(chosen) < 2 or not all(map(_is_field, chosen)):
         raise ValueError(
-            f"A cross is a tuple of two or more fields, numbered from 0; got {cross!r} in "
-            "crosses. Pass 'all' for all pairs."
+            "A cross is a tuple of two or more fields, each by its name or its number, counted "
+            f"from 0; got {cross!r} in crosses. Pass 'all' for all pairs."
         )
-    for field in fields:
-        if field not in labels:
+    labels, positions = fields.labels, []
+    for field in chosen:
+        if isinstance(field, str):
+            positions.append(fields.position(field, feature_names))
+        elif field in labels:
+            positions.append(int(np.searchsorted(labels, field)))
+        else:
             raise ValueError(
                 f"crosses names field {field}, but there are {len(labels)} fields, from "
                 f"{labels[0]} to {labels[-1]}."
             )
-    if len(set(fields)) < len(fields):
+    if len(set(positions)) < len(positions):
         raise ValueError(f"A field cannot be crossed with itself: {cross!r} in crosses.")
-    return tuple(sorted(np.searchsorted(labels, fields).tolist()))
+    return tuple(sorted(positions))
+
+
+def _is_field(value):
+    return isinstance(value, (Integral, str)) and not isinstance(value, bool)
 
 
 def _is_list(value):

@@ -3,9 +3,11 @@
 import gzip
 import math
 import warnings
+import zlib
 from contextlib import nullcontext
 from itertools import islice
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -14,6 +16,8 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from ._batch import as_csr
 from ._compat import HasMethods, Interval, validate_params
 from ._fields import check_fields
+from ._input import check_matrix, check_values
+from ._model import check_columns
 
 # Lines that are parsed, or written, together.
 _BLOCK = 1 << 13
@@ -38,7 +42,7 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
     n_features : int, default=None
         Number of columns. None takes the largest index + 1; pass the training data's for
         rows to predict. Columns that a model was not trained on contribute nothing.
-    dtype : data-type, default=float64
+    dtype : {float64, float32, float16}, default=float64
         Of the values.
 
     Returns
@@ -54,8 +58,10 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
     Raises
     ------
     ValueError
-        If a line is malformed or an index appears under two fields. The message names file
-        and line.
+        If a line is malformed, an index appears under two fields, or it makes more columns
+        than there is memory for. The message names file and line.
+    EOFError, OSError, zlib.error
+        If a compressed file is cut off or damaged.
 
     See Also
     --------
@@ -73,9 +79,9 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
     >>> y, fields
     (array([1., 0.]), array([0, 0, 1], dtype=int32))
     """
-    reader = _Reader(f, n_features)
-    blocks = list(reader.blocks(dtype))
-    return *reader.rows(blocks, dtype), reader.fields()
+    reader = _Reader(f, n_features, _float_type(dtype))
+    blocks = list(reader.blocks())
+    return *reader.rows(blocks), reader.fields()
 
 
 @validate_params(
@@ -97,7 +103,7 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     n_features : int, default=None
         Number of columns. With None a first pass over the file finds it and the fields;
         `f` must then be a name, or a file that can go back.
-    dtype : data-type, default=float64
+    dtype : {float64, float32, float16}, default=float64
         Of the values.
 
     Yields
@@ -113,8 +119,10 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     Raises
     ------
     ValueError
-        If a line is malformed or an index appears under two fields. The message names file
-        and line.
+        As :func:`load_ffm_file` does, and if `f` can be read only once, as a pipe, without
+        `n_features`.
+    EOFError, OSError, zlib.error
+        If a compressed file is cut off or damaged.
 
     Examples
     --------
@@ -126,29 +134,47 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     (2, 3) [1. 0.] [0 0 1]
     (1, 3) [1.] [0 0 1]
     """
-    return _chunks(f, chunk_rows, n_features, dtype)
+    return _chunks(f, chunk_rows, n_features, _float_type(dtype))
+
+
+def _float_type(dtype):
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f":
+        raise ValueError(f"dtype={dtype} would cut values off; take a float type, as float32.")
+    return dtype
 
 
 def _chunks(f, chunk_rows, n_features, dtype):
     fields = None
     if n_features is None:
+        first = _Reader(f, None, dtype)
+        if not _goes_back(f):
+            raise ValueError(
+                f"{first.name} can be read only once, and finding n_features takes a pass of its "
+                "own: pass n_features, or use load_ffm_file."
+            )
         start = f.tell() if hasattr(f, "readline") else None
-        first = _Reader(f, None)
-        for _ in first.blocks(dtype):
+        for _ in first.blocks():
             pass
         fields, n_features = first.fields(), first.width
         if start is not None:
             f.seek(start)
-    reader = _Reader(f, n_features)
+    reader = _Reader(f, n_features, dtype)
     blocks, n_rows = [], 0
-    for block in reader.blocks(dtype, chunk_rows):
+    for block in reader.blocks(chunk_rows):
         blocks.append(block)
         n_rows += len(block[0])
         if n_rows == chunk_rows:
-            yield *reader.rows(blocks, dtype), fields
+            yield *reader.rows(blocks), fields
             blocks, n_rows = [], 0
     if blocks:
-        yield *reader.rows(blocks, dtype), fields
+        yield *reader.rows(blocks), fields
+
+
+def _goes_back(f):
+    if hasattr(f, "readline"):
+        return hasattr(f, "seekable") and f.seekable()
+    return not Path(f).is_fifo()  # which would be waited for, in vain
 
 
 class _Reader:
@@ -157,29 +183,36 @@ class _Reader:
     A block is (labels, entries of each row, indices, values).
     """
 
-    def __init__(self, f, n_features):
-        self.f, self.n_features = f, n_features
-        self.name = str(f) if not hasattr(f, "readline") else getattr(f, "name", "the file")
+    def __init__(self, f, n_features, dtype):
+        self.f, self.n_features, self.dtype = f, n_features, dtype
+        name = getattr(f, "name", "") if hasattr(f, "readline") else str(f)
+        self.name = name if name and isinstance(name, str) else "the file"  # a pipe has a number
         self.field_of = np.empty(0, np.int32)  # -1 where no row names the column
-        self.width = n_features or 0
+        self.width = int(n_features or 0)
 
-    def blocks(self, dtype, chunk_rows=_BLOCK):
+    def blocks(self, chunk_rows=_BLOCK):
         """Parse block by block, such that every `chunk_rows` rows one is complete."""
         with _open(self.f, "rb") as file:
-            numbered = enumerate(file, start=1)
+            numbered = enumerate(self._lines(file), start=1)
             stripped = ((number, self._stripped(line)) for number, line in numbered)
             lines = ((number, line) for number, line in stripped if line)
             left = chunk_rows
             while block := list(islice(lines, min(_BLOCK, left))):
                 left = left - len(block) or chunk_rows
-                yield self._parse(*zip(*block, strict=True), dtype)
+                yield self._parse(*zip(*block, strict=True))
+
+    def _lines(self, file):
+        try:
+            yield from file
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:  # none of them names the file
+            raise type(error)(f"{self.name} cannot be decompressed: {error}") from error
 
     def _stripped(self, line):
         if isinstance(line, str):
             raise TypeError(f"{self.name} is open as text; open it in binary mode.")
         return b" ".join(line.split())
 
-    def _parse(self, numbers, lines, dtype):
+    def _parse(self, numbers, lines):
         text = b"\n".join(lines) + b"\n"
         counts = np.array([line.count(b" ") for line in lines])
         try:
@@ -195,25 +228,28 @@ class _Reader:
         field, index, value = found[~is_label].reshape(-1, 3).T
         whole = (field == np.floor(field)) & (index == np.floor(index))
         small = (field < _MAX) & (index < (self.n_features or _MAX))
+        small &= np.abs(value) <= np.finfo(self.dtype).max
         if not (whole & small & (field >= 0) & (index >= 0)).all() or not np.isfinite(found).all():
             self._refuse(numbers, lines)
         index = index.astype(np.int32)
         self._note(field.astype(np.int32), index, np.repeat(numbers, counts))
-        return found[is_label], counts, index, value.astype(dtype)
+        return found[is_label], counts, index, value.astype(self.dtype)
 
     def _refuse(self, numbers, lines):
         """Raise the ValueError that says what is wrong with the first malformed line."""
         for number, line in zip(numbers, lines, strict=True):
-            wrong = _what_is_wrong(line, self.n_features)
+            wrong = _what_is_wrong(line, self.n_features, self.dtype)
             if wrong:
                 raise ValueError(f"{self.name}, line {number}: {wrong}.")
-        raise AssertionError("a block was refused, but none of its lines")
+        raise ValueError(f"{self.name}, lines {numbers[0]} to {numbers[-1]}: one is malformed.")
 
     def _note(self, field, index, line):
         """Note the field of each column; raise ValueError if a column has two."""
         width = int(index.max(initial=-1)) + 1
         self.width = max(self.width, width)
         if width > len(self.field_of):
+            where = f"{self.name}, line {line[index.argmax()]}"
+            check_columns(width, f"{where}: index {width - 1} makes {width} columns")
             grown = np.full(max(width, min(2 * len(self.field_of), _MAX)), -1, np.int32)
             grown[: len(self.field_of)] = self.field_of
             self.field_of = grown
@@ -231,9 +267,9 @@ class _Reader:
                     "each pair of field and index a number of its own."
                 )
 
-    def rows(self, blocks, dtype):
+    def rows(self, blocks):
         """The matrix and the labels of consecutive blocks."""
-        none = np.empty(0), np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, dtype)
+        none = np.empty(0), np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, self.dtype)
         parts = zip(none, *blocks, strict=True)
         labels, counts, indices, values = map(np.concatenate, parts)
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -243,14 +279,12 @@ class _Reader:
 
     def fields(self):
         """The field of each column; of one that no row names, that of the column before."""
-        field = np.full(self.width, -1, np.int32)
-        known = min(self.width, len(self.field_of))
-        field[:known] = self.field_of[:known]
-        named = np.flatnonzero(field >= 0)
+        check_columns(self.width, f"{self.name} has n_features={self.width}")
+        named = np.flatnonzero(self.field_of[: self.width] >= 0)
         if not len(named):
             return np.zeros(self.width, np.int32)
-        source = np.searchsorted(named, np.arange(self.width), side="right") - 1
-        return field[named[np.maximum(source, 0)]]
+        ends = np.append(named[1:], self.width)
+        return np.repeat(self.field_of[named], np.diff(ends, prepend=0))
 
 
 def _well_formed(text):
@@ -263,27 +297,34 @@ def _well_formed(text):
     return in_threes.all() and (inner.reshape(-1, 3) == [32, 58, 58]).all()
 
 
-def _what_is_wrong(line, n_features):
-    label, *entries = line.decode(errors="replace").split(" ")
+def _what_is_wrong(line, n_features, dtype):
+    label, *entries = line.split(b" ")
     if not _is_number(label):
-        return f"the label {label!r} is no finite number"
+        return f"the label {_text(label)} is no finite number"
     for entry in entries:
-        parts = entry.split(":")
+        parts = entry.split(b":")
         if len(parts) != 3:
-            return f"{entry!r} is not of the form field:index:value"
+            return f"{_text(entry)} is not of the form field:index:value"
         for what, part in zip(("field", "index"), parts, strict=False):
             if not _is_number(part) or float(part) % 1 or not 0 <= float(part) < _MAX:
-                return f"the {what} of {entry!r} is no integer from 0 to 2³¹ - 1"
+                return f"the {what} of {_text(entry)} is no integer from 0 to 2³¹ - 1"
         if not _is_number(parts[2]):
-            return f"the value of {entry!r} is no finite number"
+            return f"the value of {_text(entry)} is no finite number"
+        if abs(float(parts[2])) > float(np.finfo(dtype).max):
+            return f"the value of {_text(entry)} is too large for {dtype}"
         if n_features and float(parts[1]) >= n_features:
-            return f"the index of {entry!r} is not below n_features={n_features}"
+            return f"the index of {_text(entry)} is not below n_features={n_features}"
     return None
 
 
-def _is_number(text):
+def _text(part):
+    return repr(part.decode(errors="replace"))
+
+
+def _is_number(part):
+    # As bytes: of a text, Python would read the digits and skip the spaces of any alphabet.
     try:
-        return "_" not in text and math.isfinite(float(text))
+        return b"_" not in part and math.isfinite(float(part))
     except ValueError:
         return False
 
@@ -309,7 +350,9 @@ def dump_ffm_file(X, y, f, *, fields=None):
     ValueError
         If `X` or `y` is not finite, the labels are no numbers, or the fields do not fit.
     """
+    check_matrix(X)
     X = as_csr(check_array(X, accept_sparse="csr"))
+    check_values(y, "y")
     y = column_or_1d(y)
     check_consistent_length(X, y)
     if y.dtype.kind not in "biuf" or not np.isfinite(y).all():

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from ._batch import as_csr, entries_per_row, next_columns
+from ._input import check_matrix
 
 MANY_FIELDS = 256
 
@@ -48,6 +49,7 @@ def infer_fields(X):
     >>> infer_fields(X)
     array([0, 0, 0, 1, 1], dtype=int32)
     """
+    check_matrix(X)
     X = check_array(X, accept_sparse="csr", ensure_all_finite=False)
     return infer(as_csr(X))[0].of(np.arange(X.shape[1]))
 
@@ -134,9 +136,12 @@ class Fields:
     """The field of every column, stored as runs of equal ids.
 
     Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers. `ids` count from 0
-    without gaps, as parameters have room for each; `labels` are what the user calls them,
-    None for the same numbers.
+    without gaps, as parameters have room for each; `labels` are the numbers that the user gave
+    them, None for the same ones. `names` are those of the variables that they encode, where
+    the matrix said so.
     """
+
+    names = None
 
     def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
@@ -152,3 +157,38 @@ class Fields:
     def labels_of(self, columns):
         """What the user calls the field of each of `columns`, as int32."""
         return self.labels.astype(np.int32).take(self.of(columns))
+
+    def name_after(self, variables):
+        """Take the names of variables, a dict of their first columns, if they are the fields."""
+        if variables and np.array_equal(self.starts, list(variables.values())) and self.ascending:
+            self.names = list(variables)
+
+    def position(self, name, feature_names=None):
+        """The number, counted from 0, of the field of a variable.
+
+        Without names of its own it looks for the columns of a one-hot encoder.
+        """
+        if self.names is not None:
+            if name in self.names:
+                return self.names.index(name)
+            raise ValueError(f"There is no field {name!r}, but {_some(self.names)}.")
+        if feature_names is None:
+            raise ValueError(
+                f"There is no field {name!r}, as X does not name its fields. Names come with "
+                "the matrix of a FieldEncoder, if its variables are the fields of the model "
+                "(fields=encoder.fields_), and with data frames; otherwise pass the field's number."
+            )
+        starts = (f"{name}_", f"{name}=")
+        of = self.of(np.arange(self.n_features))
+        its = np.array([n == name or n.startswith(starts) for n in feature_names])
+        found = np.setdiff1d(of[its], of[~its])
+        if len(found) != 1:
+            raise ValueError(
+                f"{len(found) or 'No'} fields consist of columns that are called {name!r} or begin "
+                f"with '{name}_': pass the field's number (see fields_)."
+            )
+        return int(found[0])
+
+
+def _some(names):
+    return ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")

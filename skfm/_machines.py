@@ -36,7 +36,7 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
         return [Interactions(self.k, fields.n_fields, self.init_scale, key)]
 
     def _settings(self, fields, total):
-        """The hyperparameters of each group; `total` is the weight of all rows."""
+        """The hyperparameters of each group; the weight of all rows is infinite in a stream."""
         automatic = min(max(_L2_FACTORS, 2 / total), 1.0)
         l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
         rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(fields)
@@ -110,8 +110,7 @@ class FMClassifier(ClassWeight, _FactorizationMachine, Classifier):
         @logistic
 
     @penalty
-    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
-    than two classes are fitted one-vs-rest.
+    @labels
 
     Parameters
     ----------
@@ -136,17 +135,7 @@ class FMClassifier(ClassWeight, _FactorizationMachine, Classifier):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FMClassifier
-    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
-    >>> clicks = ["yes", "yes", "no", "no"] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FMClassifier(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
-    array(['yes', 'no'], dtype='<U3')
+    @labels_example
     """
 
 
@@ -164,9 +153,7 @@ class FMRegressor(_FactorizationMachine, Regressor):
         @squared
 
     @penalty
-    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
-    the unit of y); predictions are in the unit of y, losses in its square.
-    The intercept w₀ is not penalized and starts at the mean.
+    @numbers
 
     Parameters
     ----------
@@ -190,17 +177,7 @@ class FMRegressor(_FactorizationMachine, Regressor):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FMRegressor
-    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
-    >>> stars = [5, 4, 1, 2] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FMRegressor(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
-    array([5., 1.])
+    @numbers_example
     """
 
 
@@ -220,8 +197,7 @@ class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
         @logistic
 
     @penalty
-    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
-    than two classes are fitted one-vs-rest.
+    @labels
 
     A row costs O(n_entries · n_fields · k + n_fields² · k) operations.
 
@@ -249,17 +225,7 @@ class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FFMClassifier
-    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
-    >>> clicks = ["yes", "yes", "no", "no"] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FFMClassifier(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
-    array(['yes', 'no'], dtype='<U3')
+    @labels_example
     >>> model[-1].fields_
     array([0, 0, 1, 1], dtype=int32)
     """
@@ -281,9 +247,7 @@ class FFMRegressor(_FieldAwareMachine, Regressor):
         @squared
 
     @penalty
-    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
-    the unit of y); predictions are in the unit of y, losses in its square.
-    The intercept w₀ is not penalized and starts at the mean.
+    @numbers
 
     Parameters
     ----------
@@ -308,17 +272,7 @@ class FFMRegressor(_FieldAwareMachine, Regressor):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FFMRegressor
-    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
-    >>> stars = [5, 4, 1, 2] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FFMRegressor(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
-    array([5., 1.])
+    @numbers_example
     """
 
 
@@ -333,13 +287,14 @@ class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
         @fwfm_score
 
     and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
-    count too, with a weight of their own, so that a field may be multi-valued. The fit minimizes ::
+    count too, with a weight of their own, so that a field may be multi-valued. The fit
+    minimizes ::
 
         @logistic
+        @field_weights_penalty
 
     @penalty
-    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
-    than two classes are fitted one-vs-rest.
+    @labels
 
     A row costs O(n_entries · k + n_fields² · k) operations.
 
@@ -368,17 +323,7 @@ class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FwFMClassifier
-    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
-    >>> clicks = ["yes", "yes", "no", "no"] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FwFMClassifier(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
-    array(['yes', 'no'], dtype='<U3')
+    @labels_example
     >>> model[-1].fields_
     array([0, 0, 1, 1], dtype=int32)
     """
@@ -398,11 +343,10 @@ class FwFMRegressor(_FieldWeightedMachine, Regressor):
     multi-valued. The fit minimizes ::
 
         @squared
+        @field_weights_penalty
 
     @penalty
-    Targets are standardized for training (a step is bounded by `learning_rate`, whatever
-    the unit of y); predictions are in the unit of y, losses in its square.
-    The intercept w₀ is not penalized and starts at the mean.
+    @numbers
 
     Parameters
     ----------
@@ -428,15 +372,5 @@ class FwFMRegressor(_FieldWeightedMachine, Regressor):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import OneHotEncoder
-    >>> from skfm import FwFMRegressor
-    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
-    >>> stars = [5, 4, 1, 2] * 50
-    >>> model = make_pipeline(
-    ...     OneHotEncoder(handle_unknown="ignore"),
-    ...     FwFMRegressor(l2_factors=1e-3, random_state=0),
-    ... )
-    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
-    array([5., 1.])
+    @numbers_example
     """

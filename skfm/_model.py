@@ -271,6 +271,19 @@ def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
         )
 
 
+def check_columns(n_columns, what):
+    """Raise ValueError, which begins with `what`, if there is no memory for so many columns.
+
+    Each of them takes up to 16 bytes, whether it occurs or not.
+    """
+    available, needed = _memory_of_machine(), 16 * n_columns
+    if available and needed > available:
+        raise ValueError(
+            f"{what}, which take {needed / 2**30:.1f} GiB, but there are "
+            f"{available / 2**30:.1f} GiB of memory. Hash them into fewer, or number them anew."
+        )
+
+
 def _memory_of_machine():
     """Bytes of memory of this machine or container; None where it does not say."""
     limits = []

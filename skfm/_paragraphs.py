@@ -1,4 +1,7 @@
-"""Paragraphs that the docstrings of several estimators share; see `_parameters.documented`."""
+"""Paragraphs that the docstrings of several estimators share; see `_parameters.documented`.
+
+CLASS stands for the name of the class.
+"""
 
 PARAGRAPHS = {
     "fm_score": """
@@ -38,6 +41,42 @@ PARAGRAPHS = {
     all rows, `partial_fit` from the first batch in which the column occurs; m stays 0 for
     columns that join later, and where there are less than 16 rows. The penalties are
     those of parameters for these values; the attributes are for values as they are in X.
+    """,
+    "field_weights_penalty": """
+               + ½ l2_field_weights Σ_{a≤b} r_ab²
+    """,
+    "labels": """
+    The intercept w₀ is not penalized and starts at the log-odds of the labels. More than two
+    classes are fitted one-vs-rest.
+    """,
+    "numbers": """
+    Targets are standardized for training, as a step is bounded by the learning rate, whatever
+    the unit of y. Predictions are in the unit of y, losses in its square. The intercept w₀ is
+    not penalized and starts at the mean.
+    """,
+    "labels_example": """
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import CLASS
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = ["yes", "yes", "no", "no"] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"), CLASS(l2_factors=1e-3, random_state=0)
+    ... )
+    >>> model.fit(rows, clicks).predict([["ad1", "mon"], ["ad1", "tue"]])
+    array(['yes', 'no'], dtype='<U3')
+    """,
+    "numbers_example": """
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import CLASS
+    >>> rows = [["ann", "up"], ["bob", "jaws"], ["ann", "jaws"], ["bob", "up"]] * 50
+    >>> stars = [5, 4, 1, 2] * 50
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"), CLASS(l2_factors=1e-3, random_state=0)
+    ... )
+    >>> model.fit(rows, stars).predict([["ann", "up"], ["ann", "jaws"]]).round()
+    array([5., 1.])
     """,
     "classes_attribute": """
     classes_ : ndarray of shape (n_classes,)

@@ -112,12 +112,14 @@ class WideAndDeep:
     interactions : bool, default=False
         Whether the embeddings interact pairwise, too, as the factors of a factorization
         machine: DeepFM (Guo et al. 2017).
-    crosses : None, "all" or list of tuples of int, default=None
-        Fields whose crosses join the wide part: pairs such as ``(0, 3)``, triples and so on,
-        or all pairs. A cross counts where all its fields have an entry, with the product of
-        their values; a field with several entries in a row gives every combination. See
-        ``fields_`` for the numbers, and pass `fields` so that they do not change with the
-        data. Only columns that occurred in training are crossed.
+    crosses : None, "all" or list of tuples of str or int, default=None
+        Fields whose crosses join the wide part: pairs such as ``("carrier", "dest")`` or
+        ``(0, 3)``, triples and so on, or all pairs. Names are those of the variables of a
+        :class:`~skfm.preprocessing.FieldEncoder` or, in a data frame, what the names of a
+        field's columns have before "_". Numbers are those in ``fields_``: pass `fields` so that
+        they do not change with the data. A cross counts where all its fields have an entry,
+        with the product of their values; a field with several entries in a row gives every
+        combination. Only columns that occurred in training are crossed.
     n_cross_buckets : int, default=262144
         Number of weights that crosses are hashed into, from the columns that they consist
         of. Crosses that fall together share a weight.
@@ -307,8 +309,9 @@ def documented(paragraphs):
         for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
             name = line.strip()
             if name.startswith("@"):
-                text = paragraphs | {"parameters": parameters}
-                line = indent(inspect.cleandoc(text[name[1:]]), line[: line.index("@")])
+                text = {**paragraphs, "parameters": parameters}
+                text = inspect.cleandoc(text[name[1:]]).replace("CLASS", cls.__name__)
+                line = indent(text, line[: line.index("@")])
             lines.append(line)
         if cls.__doc__:
             cls.__doc__ = "\n".join(lines)

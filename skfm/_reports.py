@@ -5,11 +5,18 @@ import copy
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ._batch import column_name
+from ._batch import FEW_ROWS
 from ._fields import warn_user
+from ._input import column_name
 
 # Raw scores this close to each other (log-odds, standard deviations) count as constant.
 _NEGLIGIBLE = 0.01
+
+# From so many times the root mean square of a column on, a value is named as an outlier.
+_EXTREME = 2
+
+# Values of so many times the unit of a column show that the unit was not typical of it.
+_OUT_OF_UNIT = 1000
 
 # From this many columns on, the notebook repr leaves out what has a row for each.
 _WIDE = 10_000
@@ -30,8 +37,8 @@ def warn_of_outcome(model, data):
     if "diverged" in outcomes:
         message = (
             "The fit diverged; the best weights seen are kept (in partial_fit, those "
-            "before the step that failed). Lower learning_rate or the sample weights, or "
-            f"clip outliers.{_largest_value(model, data)}"
+            "before the step that failed). Lower learning_rate or the sample weights."
+            + _extreme_value(model, data)
         )
     elif outcomes & {"stopped", "interrupted"}:
         message = (
@@ -47,7 +54,7 @@ def warn_of_outcome(model, data):
     elif all(history.is_worse for history in histories):
         message = (
             "The model predicts worse than the average of the targets would. Lower "
-            f"learning_rate, raise the penalties or clip outliers.{_largest_value(model, data)}"
+            "learning_rate or raise the penalties." + _extreme_value(model, data)
         )
     elif "improving" in outcomes:
         message = (
@@ -59,15 +66,48 @@ def warn_of_outcome(model, data):
     warn_user(message, ConvergenceWarning)
 
 
-def _largest_value(model, data):
-    """A sentence that names the largest value, relative to the others in its column."""
+def warn_of_units(model, before, data):
+    """Warn where a stream began with too little to tell the unit of its numbers.
+
+    Parameters
+    ----------
+    model : FactorizationBase
+        The estimator after a call to `partial_fit`.
+    before : Fitted or None
+        What it had learned before that.
+    data : Data
+        The rows of the call.
+    """
+    fitted = model._fitted
+    if fitted.columns.plain:
+        return
+    if before is None and len(data.used) < FEW_ROWS:
+        warn_user(
+            f"The first call to partial_fit has {len(data.used)} rows, from which the units of "
+            "columns that hold numbers were taken; they stay as they are. Begin with "
+            f"{FEW_ROWS} typical rows or more.",
+            UserWarning,
+        )
+    column, _, units = model._batcher(fitted, data.X).largest(data.used)
+    if units > _OUT_OF_UNIT:
+        name = column_name(column, getattr(model, "feature_names_in_", None))
+        warn_user(
+            f"The unit of {name} was taken from the batch in which it joined, and now it has "
+            f"values more than {_OUT_OF_UNIT} times as large. Begin the stream with typical "
+            "rows, or clip outliers.",
+            UserWarning,
+        )
+
+
+def _extreme_value(model, data):
+    """A sentence that names the value furthest out in its column, if it is an outlier."""
     column, value, units = model._batcher(model._fitted, data.X).largest(data.used)
-    if units == 0:
+    if units < _EXTREME:
         return ""
     name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
-        f" The largest column is {name}: its value {value:.3g} is {units:.3g} times what is "
-        "usual in it."
+        f" Or clip outliers: the largest column is {name}, whose value {value:.3g} is "
+        f"{units:.3g} times as far out as its values usually are."
     )
 
 

@@ -1,12 +1,30 @@
 """Targets: what y is, how it is encoded for training, and which loss it has."""
 
+from contextlib import suppress
+
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from ._fields import warn_user
+from ._input import check_values
 from ._losses import LogLoss, SquaredLoss
+
+# Of numbers. Sums of squared losses, in the unit of y, stay finite even where a fit goes wrong.
+MAX_TARGET = 1e100
+
+
+def _sort(labels):
+    """What labels of different dtypes have in common where they can be equal."""
+    kind = labels.dtype.kind
+    return "number" if kind in "biuf" else "text" if kind in "UTO" else kind
+
+
+def _listed(labels):
+    """The first labels, as text."""
+    return f"{labels[:5]}"[:-1] + (", …]" if len(labels) > 5 else "]")
 
 
 class Labels:
@@ -28,8 +46,9 @@ class Labels:
         self.classes, self.factor = classes, factor
 
     @staticmethod
-    def check(y):
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+    def check(y, name="y"):
+        check_values(y, name, times=True)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
         check_classification_targets(y)
         return y
 
@@ -61,11 +80,21 @@ class Labels:
     def n_outputs(self):
         return 1 if len(self.classes) == 2 else len(self.classes)
 
-    def encode(self, y, weight):
+    def encode(self, y, weight, name="y"):
         """Numbers of the classes, and weights with those of the classes."""
-        encoder = LabelEncoder()
-        encoder.classes_ = self.classes
-        codes = encoder.transform(y)
+        codes = np.zeros(len(y), np.intp)
+        unseen = np.ones(len(y), bool)
+        # NumPy would compare labels of another type as text, or cut them off to make them fit.
+        if _sort(y) == _sort(self.classes):
+            with suppress(TypeError):  # objects that do not compare
+                codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
+                unseen = self.classes[codes] != y
+        if unseen.any():
+            labels = [*dict.fromkeys(y[unseen].tolist())]
+            raise ValueError(
+                f"{name} contains previously unseen labels: {_listed(labels)}. The classes are "
+                f"{_listed(self.classes.tolist())}."
+            )
         return codes, weight * self.factor[codes]
 
     def of_output(self, codes, output):
@@ -84,6 +113,17 @@ class Labels:
         rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
         # The rarest join the rarest of the others.
         return np.minimum(rank, max(n_strata - 1, 0))[codes]
+
+    def warn_of_unlearned(self, codes, held_out):
+        """Say which classes only the rows held out have."""
+        only = self.classes[np.setdiff1d(held_out, codes)]
+        if len(only):
+            warn_user(
+                f"With shuffle=False the last rows are held out, and nothing but them has the "
+                f"classes {only.tolist()}, of which the fit learns little. Pass shuffle=True, "
+                "X_val, or early_stopping=False.",
+                UserWarning,
+            )
 
     def continued(self):
         return self
@@ -105,8 +145,14 @@ class Numbers:
         self.mean, self.scale = mean, scale
 
     @staticmethod
-    def check(y):
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    def check(y, name="y"):
+        check_values(y, name)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        if np.abs(y).max() > MAX_TARGET:
+            raise ValueError(
+                f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, and losses are its "
+                f"square: keep targets within ±{MAX_TARGET:.0e}, in a larger unit."
+            )
         return column_or_1d(y, warn=True)
 
     @classmethod
@@ -116,14 +162,18 @@ class Numbers:
         deviation = np.sqrt(np.average((y / unit - mean) ** 2, weights=weight))
         return cls(mean * unit, deviation * unit)
 
-    def encode(self, y, weight):
-        return (y - self.mean) / (self.scale or 1.0), weight
+    def encode(self, y, weight, name="y"):
+        with np.errstate(over="ignore"):  # what is too far off to learn from makes a fit diverge
+            return (y - self.mean) / (self.scale or 1.0), weight
 
     def of_output(self, y, output):
         return y
 
     def strata(self, y, fraction):
         return None
+
+    def warn_of_unlearned(self, y, held_out):
+        pass
 
     def continued(self):
         """The same for more data: what was constant need not stay so."""

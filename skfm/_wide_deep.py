@@ -19,7 +19,8 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
     """A linear model over columns and crosses, and a network over pooled embeddings."""
 
     def _make_crosses(self, fields):
-        return check_crosses(self.crosses, fields, self.n_cross_buckets)
+        names = getattr(self, "feature_names_in_", None)
+        return check_crosses(self.crosses, fields, self.n_cross_buckets, names)
 
     @property
     def _hidden_sizes(self):
@@ -117,9 +118,7 @@ class WideDeepClassifier(ClassWeight, _WideDeep, Classifier):
         @wide_deep_penalty
 
     @penalty
-    The intercept w₀ is not penalized and starts at the log-odds of the labels. More
-    than two classes are fitted one-vs-rest. A numeric column without zeros
-    is a field of its own.
+    @labels
 
     Parameters
     ----------
@@ -177,9 +176,7 @@ class WideDeepRegressor(_WideDeep, Regressor):
         @wide_deep_penalty
 
     @penalty
-    Targets are standardized for training (a step is bounded by the learning rates, whatever
-    the unit of y); predictions are in the unit of y, losses in its square.
-    The intercept w₀ is not penalized and starts at the mean.
+    @numbers
 
     Parameters
     ----------

@@ -112,6 +112,8 @@ def make_clicks(
     >>> clicks.X.shape, clicks.categories.shape
     ((1000, 30), (1000, 3))
     """
+    # NumPy's integers could overflow.
+    n_samples, n_fields, n_categories, k = map(int, (n_samples, n_fields, n_categories, k))
     rng = check_random_state(random_state)
     frequency = np.arange(1.0, n_categories + 1) ** -exponent
     categories = rng.choice(n_categories, size=(n_samples, n_fields), p=frequency / frequency.sum())

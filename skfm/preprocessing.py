@@ -235,7 +235,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         encoded : csr_array of shape (n_samples, n_features_out), float32
-            One entry per row and variable; several where a cell holds several values.
+            One entry per row and variable; several where a cell holds several values. Its
+            attribute `variables`, a dict of the first column of each variable by name, lets a
+            model call its fields what the table calls them.
 
         Raises
         ------
@@ -398,7 +400,7 @@ def _make_encodings(encoder, variables):
         raise ValueError(
             "min_frequency and max_categories are not for n_buckets: it counts nothing."
         )
-    if hashed and len(names) * int(encoder.n_buckets) >= 2**31:
+    if hashed and len(names) * int(encoder.n_buckets) >= 2**31:  # NumPy's could overflow
         raise ValueError(
             f"n_buckets={encoder.n_buckets} for {len(names)} variables are over 2³¹ columns."
         )
@@ -461,8 +463,9 @@ def _encode(variables, encodings):
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-    at, first = indptr[:-1].copy(), 0
+    at, first, starts = indptr[:-1].copy(), 0, []
     for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
+        starts.append(first)
         where = at
         if counts is not None:
             where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
@@ -477,4 +480,5 @@ def _encode(variables, encodings):
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
     if any(slots.counts is not None for slots in fields):
         X.sum_duplicates()  # values of a cell that share a bucket
+    X.variables = dict(zip(variables[0], starts, strict=True))
     return X

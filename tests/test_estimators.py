@@ -483,6 +483,11 @@ def test_metadata_is_routed():
         y_val=clicks.y[200:],
     )
     assert pipe[-1].validation_scores_ == expected.validation_scores_
+    # Without routing the last step gets the table itself.
+    pipe = make_pipeline(OneHotEncoder(handle_unknown="ignore"), FMClassifier())
+    raw = {"fmclassifier__X_val": frame[200:], "fmclassifier__y_val": clicks.y[200:]}
+    with pytest.raises(ValueError, match=r"X_val is not like X.*\n.*transform_input=\['X_val'\]"):
+        pipe.fit(frame, clicks.y, **raw)
 
 
 def test_feature_names_are_checked():

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, vstack
 
 import skfm._ffm_files
+import skfm._model
 from skfm import FFMClassifier
 from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
 
@@ -208,3 +211,100 @@ def test_nothing_to_read():
     assert X.shape == (2, 3)
     assert y.tolist() == [1, 0]
     assert fields.tolist() == [0, 0, 0]
+
+
+_PIECES = ["1", "0", ":", " ", "-", ".", "e", "_", "\n", "nan", "\uff11", "\xa0", "\u0661", "\x85"]
+_PIECES += ["\x1c", "\0", "\u2003", "\ufeff", "1 0:0:1\n", " 1:1:1", "2147483647", "1e400", "0x1"]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_read_or_refused_by_line(text):
+    try:
+        X, y, fields = load_ffm_file(io.BytesIO(b"1 0:0:1\n" + text.encode()), n_features=9)
+    except ValueError as error:
+        assert str(error).startswith("the file, line ")  # noqa: PT017
+        return
+    assert np.isfinite(X.data).all()
+    assert np.isfinite(y).all()
+    assert X.shape == (len(y), 9)
+    assert len(fields) == 9
+
+
+@pytest.mark.parametrize("character", ["\uff11", "\u0661", "\xa0", "\u2003", "\x85"])
+@pytest.mark.parametrize("line", ["{}1 0:0:1", "1{} 0:0:1", "1 {}:0:1", "1 0:{}1:1", "1 0:0:1{}"])
+def test_digits_and_spaces_of_other_alphabets_are_none(character, line):
+    text = "1 0:0:1\n" + line.format(character)
+    with pytest.raises(ValueError, match=r"line 2: the (label|field|index|value)"):
+        load_ffm_file(io.BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, bool, complex, object, "U3", "M8[ns]"])
+@pytest.mark.parametrize("read", [load_ffm_file, iter_ffm_file])
+def test_values_are_floats(dtype, read):
+    with pytest.raises(ValueError, match="float type"):
+        read(io.BytesIO(b"1 0:0:300"), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_values_too_large_for_their_type_are_refused(dtype):
+    largest = float(np.finfo(dtype).max)
+    X, _, _ = load_ffm_file(io.BytesIO(f"1 0:0:{largest!r} 0:1:{-largest!r}".encode()), dtype=dtype)
+    assert X.data.tolist() == [largest, -largest]
+    with pytest.raises(ValueError, match=r"line 2: the value of .* is too large for float"):
+        load_ffm_file(io.BytesIO(f"1 0:0:1\n1 0:0:{-2 * largest!r}".encode()), dtype=dtype)
+
+
+def test_an_index_that_memory_would_not_suffice_for_is_named(monkeypatch):
+    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
+    text = b"1 0:0:1\n1 0:2147483646:1 0:2:1\n"
+    for read in (load_ffm_file, iter_ffm_file):
+        with pytest.raises(ValueError, match=r"line 2: index 2147483646 makes .* 1\.0 GiB"):
+            list(read(io.BytesIO(text)))
+    with pytest.raises(ValueError, match="n_features=2147483647"):
+        load_ffm_file(io.BytesIO(b"1 0:0:1\n"), n_features=2**31 - 1)
+    # Rows take no memory for columns that they do not name.
+    ((X, _, _),) = iter_ffm_file(io.BytesIO(b"1 0:0:1\n"), n_features=2**31 - 1)
+    assert X.shape == (1, 2**31 - 1)
+
+
+def test_fields_of_columns_that_no_row_names():
+    text = b"1 7:2:1 5:6:1\n1 4:4:1\n"
+    _, _, fields = load_ffm_file(io.BytesIO(text), n_features=np.int8(9))
+    assert fields.tolist() == [7, 7, 7, 7, 4, 4, 5, 5, 5]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a bit", "no gzip", "check sum"])
+def test_damaged_compression_names_the_file(tmp_path, damage):
+    rng = np.random.default_rng(0)
+    lines = b"".join(b"1 0:0:%d\n" % n for n in rng.integers(10**9, size=20_000))
+    whole = bytearray(gzip.compress(lines))
+    if damage == "cut off":
+        whole = whole[: len(whole) // 2]
+    elif damage == "no gzip":
+        whole = lines
+    else:
+        whole[-6 if damage == "check sum" else len(whole) // 2] ^= 0xFF
+    path = tmp_path / "damaged.ffm.gz"
+    path.write_bytes(whole)
+    with pytest.raises((OSError, EOFError, zlib.error, ValueError), match=r"damaged\.ffm\.gz"):
+        load_ffm_file(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_what_can_be_read_only_once(tmp_path):
+    def pipe():
+        end, other = os.pipe()
+        os.write(other, b"1 0:0:1\n0 1:1:1\n")
+        os.close(other)
+        return os.fdopen(end, "rb")
+
+    with pipe() as file:
+        assert load_ffm_file(file)[0].shape == (2, 2)
+    with pipe() as file:
+        assert [X.shape for X, _, _ in iter_ffm_file(file, 1, n_features=2)] == [(1, 2)] * 2
+    with pipe() as file, pytest.raises(ValueError, match=r"only once.*pass n_features"):
+        list(iter_ffm_file(file))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe can be read only once.*pass n_features"):
+        list(iter_ffm_file(tmp_path / "pipe"))

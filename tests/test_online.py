@@ -1,10 +1,13 @@
 """Training that goes on: partial_fit, warm_start, callbacks, several outputs."""
 
+import copy
 import signal
 import threading
+import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from scipy.sparse import csr_array
@@ -387,6 +390,30 @@ def test_an_interrupt_keeps_the_best_weights_so_far(several):
     assert np.isfinite(model.predict_proba(clicks.X)).all()
     best = model.best_iter_[0] if several else model.best_iter_
     assert best >= 1
+
+
+@needs_callbacks
+def test_callbacks_get_the_rows_as_they_were_passed_and_stay_behind_in_a_copy():
+    from sklearn.callback import ScoringMonitor
+
+    clicks = small_clicks(200)
+    X = pd.DataFrame(clicks.X.toarray(), columns=[f"c{i}" for i in range(clicks.X.shape[1])])
+    model = FMClassifier(max_iter=2, random_state=0, tol=None).fit(X, clicks.y)
+    before = model.predict_proba(X)
+    copies = []
+
+    class Copier(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X):
+            copies.append(copy.deepcopy(estimator))
+
+    # A warning of missing feature names would be an error.
+    model.set_callbacks(Copier(), ScoringMonitor(scoring="neg_log_loss"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.set_params(random_state=1).fit(X, clicks.y)
+    for copied in copies:
+        assert not [name for name in vars(copied) if "ctx" in name or "teardown" in name]
+        np.testing.assert_array_equal(copied.predict_proba(X), before)
 
 
 @needs_callbacks

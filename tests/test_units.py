@@ -1,5 +1,7 @@
 """Numbers of any unit are learned from alike, and attributes are in the units of the matrix."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -223,7 +225,7 @@ def test_ending_worse_than_the_average_says_so(cls):
     X[7, 8] = 1e9
     rates = [name for name in cls().get_params() if name.endswith("learning_rate")]
     model = cls(random_state=0, max_iter=2, **dict.fromkeys(rates, 30.0))
-    with pytest.warns(ConvergenceWarning, match="(worse|diverged).*column 8: its value 1e"):
+    with pytest.warns(ConvergenceWarning, match="(worse|diverged).*column 8, whose value 1e"):
         model.fit(X, y)
 
 
@@ -241,3 +243,55 @@ def test_a_lognormal_column_in_cents_beside_one_hot_columns():
             losses.append(log_loss(y[1500:], model.predict_proba(Z[1500:])))
         assert losses[1] == pytest.approx(losses[0], rel=0.01)
         assert losses[1] < 0.6
+
+
+def said_by(function, *args, **kwargs):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*args, **kwargs)
+    return [str(w.message) for w in caught if w.category is UserWarning]
+
+
+@every_estimator
+def test_a_stream_that_begins_with_too_little_says_so(cls):
+    X, y, _ = mixed(200)
+    params = {"random_state": 0}
+    if "fields" in cls().get_params():
+        params["fields"] = X.shape[1]
+    labels = {} if cls in REGRESSORS else {"classes": [0, 1]}
+    (said,) = said_by(cls(**params).partial_fit, X[:5], y[:5], **labels)
+    assert "has 5 rows" in said
+    assert "16 typical rows" in said
+    assert said_by(cls(**params).partial_fit, X[:5, :6].repeat(2, 1)[:, :11], y[:5], **labels) == []
+    model = cls(**params)
+    assert said_by(model.partial_fit, X[:100], y[:100], **labels) == []
+    X[150, 8] = 1e5
+    (said,) = said_by(model.partial_fit, X[100:], y[100:])
+    assert "unit of column 8" in said
+
+
+@pytest.mark.parametrize(("n", "shifted"), [(15, False), (16, True)])
+def test_a_mean_is_told_from_16_rows_on(n, shifted):
+    X = csr_array(np.linspace(5, 6, n)[:, None])
+    shift, _ = units_of(X, [np.arange(n)], np.ones(n), np.arange(1), may_shift=True)
+    assert (shift[0] != 0) == shifted
+
+
+@pytest.mark.parametrize(("mean", "shifted"), [(0.49, False), (0.51, True)])
+def test_a_column_is_shifted_if_its_mean_is_half_of_its_deviation(mean, shifted):
+    values = np.random.default_rng(0).normal(size=1000)
+    values = (values - values.mean()) / values.std() + mean
+    shift, scale = units_of(
+        csr_array(values[:, None]), [np.arange(1000)], np.ones(1000), np.arange(1), may_shift=True
+    )
+    assert (shift[0] != 0) == shifted
+    assert scale[0] == pytest.approx(1 if shifted else np.sqrt(1 + mean**2))
+
+
+@pytest.mark.parametrize(("roundings", "shifted"), [(4, False), (64, True)])
+def test_what_differs_by_rounding_only_is_constant(roundings, shifted):
+    values = 1 + np.finfo(float).eps * roundings * np.tile([-1.0, 1.0], 50)
+    shift, _ = units_of(
+        csr_array(values[:, None]), [np.arange(100)], np.ones(100), np.arange(1), may_shift=True
+    )
+    assert (shift[0] != 0) == shifted

@@ -1,9 +1,12 @@
 """Wide & Deep: its attributes, its crosses, and what it can learn."""
 
+import pickle
+
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -12,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from skfm import FMClassifier, WideDeepClassifier, WideDeepRegressor
 from skfm._solvers import FTRL, AdaGrad
 from skfm.datasets import make_clicks
+from skfm.preprocessing import FieldEncoder
 
 from .common import SOLVERS, scores, small_clicks
 from .test_terms import crosses_by_definition, network
@@ -70,7 +74,7 @@ def test_attributes_give_the_predictions():
         ({"crosses": [(1,)]}, "two or more fields"),
         ({"crosses": [0, 1]}, "two or more fields"),
         ({"crosses": [(0, 1.5)]}, "two or more fields"),
-        ({"crosses": [("site", "ad")]}, "two or more fields"),
+        ({"crosses": [("site", "ad")]}, "no field 'site', as X does not name its fields"),
         ({"crosses": [(0, 1), (1, 0)]}, "each combination of fields once"),
         ({"crosses": "pairs"}, "'crosses' parameter"),
         ({"crosses": 3}, "'crosses' parameter"),
@@ -249,3 +253,65 @@ def test_a_cross_with_an_unseen_column_counts_nothing():
     crossed = model.decision_function([[1, 0, 0, 1, 0, 0]])[0]
     expected = model.intercept_[0] + model.coef_[0, [0, 3]].sum() + model.cross_coef_[0, 0]
     assert crossed == pytest.approx(expected)
+
+
+def flights(n=400):
+    rng = np.random.default_rng(0)
+    carrier, dest = rng.integers(3, size=n), rng.integers(4, size=n)
+    table = pd.DataFrame(
+        {
+            "carrier": np.array(["AA", "UA", "DL"])[carrier],
+            "dest": np.array(["JFK", "LAX", "SFO", "ORD"])[dest],
+            "dest_kind": np.array(["big", "small"])[rng.integers(2, size=n)],
+        }
+    )
+    return table, (carrier + dest) % 2
+
+
+@pytest.mark.parametrize("encoder", [FieldEncoder(), FieldEncoder(n_buckets=64)])
+@pytest.mark.parametrize("fields", [None, 3])
+def test_crosses_by_the_names_of_an_encoders_variables(encoder, fields):
+    table, y = flights()
+    if encoder.n_buckets is None and fields:
+        fields = encoder.fit(table).fields_
+    elif encoder.n_buckets and not fields:
+        fields = 3
+
+    def fit(crosses):
+        model = WideDeepClassifier(0, crosses=crosses, fields=fields, random_state=0, max_iter=3)
+        return make_pipeline(encoder, model).fit(table, y)
+
+    by_name = fit([("dest", "carrier"), ("carrier", 2)])
+    by_number = fit([(0, 1), (0, 2)])
+    np.testing.assert_array_equal(by_name.predict_proba(table), by_number.predict_proba(table))
+    with pytest.raises(ValueError, match="no field 'origin', but 'carrier', 'dest', 'dest_kind'"):
+        fit([("carrier", "origin")])
+    # What comes later need not name its fields, and nor does a model that is read again.
+    model = pickle.loads(pickle.dumps(by_name[-1]))
+    model.partial_fit(csr_array(by_name[:-1].transform(table).toarray()), y)
+
+
+def test_names_are_only_known_if_the_variables_are_the_fields():
+    table, y = flights()
+    X = FieldEncoder().fit_transform(table)
+    model = WideDeepClassifier(fields=np.repeat([0, 1], [4, 8]), crosses=[("carrier", "dest")])
+    with pytest.raises(ValueError, match=r"fields=encoder.fields_"):
+        model.fit(X, y)
+
+
+def test_crosses_by_the_names_of_a_data_frame():
+    table, y = flights()
+    X = pd.get_dummies(table)
+
+    def fit(crosses, X=X):
+        return WideDeepClassifier(0, crosses=crosses, random_state=0, max_iter=3).fit(X, y)
+
+    by_name = fit([("carrier", "dest_kind")])
+    by_number = fit([(0, 2)])
+    np.testing.assert_array_equal(by_name.predict_proba(X), by_number.predict_proba(X))
+    by_name.partial_fit(X, y)
+    with pytest.raises(ValueError, match="No fields consist of columns that are called 'origin'"):
+        fit([("carrier", "origin")])
+    with pytest.raises(ValueError, match="2 fields consist of columns that are called 'dest' or"):
+        fit([("carrier", "dest")])
+    fit([("carrier", "dest")], X.drop(columns=["dest_kind_big", "dest_kind_small"]))

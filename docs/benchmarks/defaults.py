@@ -220,7 +220,7 @@ def contestants(regression, seed=0):
     models = {BASELINE: linear}
     models["linear, tuned"] = GridSearchCV(linear, strengths, scoring=scoring, cv=3)
     end = "Regressor" if regression else "Classifier"
-    for name in ("FM", "FFM", "WideDeep"):
+    for name in ("FM", "FwFM", "FFM", "WideDeep"):
         for solver in ("adagrad", "ftrl"):
             models[f"{name} {solver}"] = getattr(skfm, name + end)(solver=solver, random_state=seed)
     models["WideDeep pair"] = getattr(skfm, "WideDeep" + end)(random_state=seed)

@@ -188,6 +188,7 @@ def compare(title, data, groups):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="part of the name of a data set")
+    parser.add_argument("--model", choices=("FM", "FwFM", "FFM"), help="this model only")
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
@@ -211,6 +212,9 @@ def main():
         {
             "FM": Ours("FM", 8, ours),
             "modern-fm FM": Modern("FM", 8, modern),
+        },
+        {
+            "FwFM": Ours("FwFM", 8, ours),
             "modern-fm FwFM": Modern("FwFM", 8, modern),
         },
         {
@@ -219,6 +223,8 @@ def main():
             "LIBFFM": LibFFM("FFM", 4, libffm),
         },
     ]
+    if args.model:
+        groups = [group for group in groups if args.model in group]
     line = f"{'':<24}"
     for group in groups:
         ours, *others = group

@@ -1,0 +1,129 @@
+"""What must not come in: input that NumPy and SciPy would turn into nonsense, or crash on."""
+
+from datetime import date, time, timedelta
+
+import numpy as np
+from scipy.sparse import issparse
+
+_TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
+
+
+def check_matrix(X, name="X", names=None):
+    """Raise ValueError if a matrix must not even be converted to an array or to CSR."""
+    if not issparse(X):
+        check_values(X, name, names)
+    elif X.format != "csr" and X.ndim == 2:
+        # Converting a malformed one could crash. CSR is not converted, but checked once it is ours.
+        check_indices(X)
+
+
+def check_values(values, name, names=None, times=False):
+    """Raise ValueError if converting `values` to an array of numbers would lose what they are.
+
+    Parameters
+    ----------
+    values : array-like
+    name : str
+        What to call them.
+    names : sequence of str, default=None
+        Names of the columns.
+    times : bool, default=False
+        Whether times are welcome, as labels are.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array, and what lies under its mask would count as well. Drop "
+            "the rows with masked entries, or put other values in their place (filled)."
+        )
+    column = None if times else _column_of_times(values)
+    if column is not None:
+        several = np.ndim(values) == 2
+        where = f" in {column_name(column, getattr(values, 'columns', names))}" if several else ""
+        raise ValueError(
+            f"{name} holds dates, times or durations{where}, which would count as nanoseconds "
+            "or the like. Convert them to numbers, such as days: (t - start) / "
+            "np.timedelta64(1, 'D')"
+            + (", or to categories such as the weekday for a FieldEncoder." if several else ".")
+        )
+
+
+def column_name(column, names=None):
+    return f"column {column}" + (f" ({names[column]!r})" if names is not None else "")
+
+
+def _column_of_times(values):
+    """Number of the first column that holds times, None if none does."""
+    if hasattr(values, "columns") and hasattr(values, "dtypes"):  # pandas, polars
+        for number, dtype in enumerate(values.dtypes):
+            if _is_of_times(dtype):
+                return number
+            if _is_of_objects(dtype):
+                by_position = getattr(values, "iloc", values)
+                if _first_time(np.asarray(by_position[:, number], object)) is not None:
+                    return number
+        return None
+    if not hasattr(values, "dtype"):
+        try:
+            values = np.asarray(values)
+        except (ValueError, TypeError):  # no array: scikit-learn says why
+            return None
+    if _is_of_times(values.dtype):
+        return 0
+    if not _is_of_objects(values.dtype):
+        return None
+    values = np.asarray(values, object)
+    first = _first_time(values.ravel())
+    return first if first is None or values.ndim < 2 else first % values.shape[1]
+
+
+def _first_time(cells):
+    return next((i for i, cell in enumerate(cells) if isinstance(cell, _TIMES)), None)
+
+
+def _is_of_times(dtype):
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)  # of pandas
+    temporal = getattr(dtype, "is_temporal", None)  # of polars
+    return getattr(dtype, "kind", "") in ("M", "m") or bool(temporal and temporal())
+
+
+def _is_of_objects(dtype):
+    return getattr(dtype, "kind", "") == "O" or str(dtype) == "Object"  # the latter of polars
+
+
+def check_indices(X):
+    """Raise ValueError if the index arrays of a sparse matrix are malformed.
+
+    SciPy looks at them where a matrix is made, but not at what was written into them later.
+    A DOK matrix has none.
+    """
+    if X.format in ("csr", "csc", "bsr"):
+        if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
+            raise ValueError("The indices and the index pointer (indptr) of X must be integers.")
+        # SciPy's check looks no further where the last pointer says that there is nothing.
+        if np.any(np.diff(X.indptr) < 0):
+            raise ValueError("The index pointer (indptr) of X must not decrease.")
+        X.check_format(full_check=True)
+    elif X.format == "coo":
+        _check_as_many(X.row, X.col, X.data)
+        for what, index, size in zip(("row", "column"), (X.row, X.col), X.shape, strict=True):
+            _check_bounds(f"{what} indices", index, size)
+    elif X.format == "dia":
+        _check_as_many(X.offsets, X.data)
+        if X.offsets.dtype.kind not in "iu" or len(np.unique(X.offsets)) < len(X.offsets):
+            raise ValueError("The offsets of X must be distinct integers.")
+    elif X.format == "lil":
+        _check_as_many(X.rows, X.data, range(X.shape[0]))
+        for indices, values in zip(X.rows, X.data, strict=True):
+            _check_as_many(indices, values)
+            if len(indices):
+                _check_bounds("column indices", np.array(indices), X.shape[1])
+
+
+def _check_as_many(*arrays):
+    if len({len(array) for array in arrays}) > 1:
+        raise ValueError("The index arrays of X and its data must have the same length.")
+
+
+def _check_bounds(what, index, size):
+    if index.dtype.kind not in "iu" or index.min(initial=0) < 0 or index.max(initial=0) >= size:
+        raise ValueError(f"The {what} of X must be integers from 0 to {size - 1}.")
