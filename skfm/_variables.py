@@ -6,7 +6,9 @@ An encoding has a `width`, the number of its columns, ``encode(cells)`` and ``la
 """
 
 import re
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from itertools import chain, compress, count, pairwise, repeat
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -18,9 +20,10 @@ from ._batch import MAX_VALUE
 
 
 class Categories(NamedTuple):
-    """Distinct values, their types and, for each cell, the number of its value.
+    """Values, the types they had and, for each cell, the number of its value.
 
-    It is -1 where the value is missing. A cell with several values is a tuple.
+    It is -1 where the value is missing. A cell with several values is a tuple. Values of other
+    types than strings may have the same text.
     """
 
     codes: np.ndarray
@@ -48,23 +51,63 @@ class Slots(NamedTuple):
 
 
 def text_of(value):
-    """The text of a value; that of a number is the shortest, whatever type holds it.
+    """The text of a value, whatever type holds it: what is equal within has the same text.
 
     A whole number has the text of the integer. Of another one in float32, it is the shortest
     decimal that float32 rounds to it, which is what stood in the file that it was read from.
     """
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # an enum's own would be its name
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, Decimal):
         return as_read(str(value))
-    if isinstance(value, Integral) or not isinstance(value, Real):
+    if isinstance(value, bool | np.bool_):
         return str(value)
-    number = float(value)
-    if isinstance(value, np.floating) and not number.is_integer():
-        number = float(str(value))
-    return _text_of_float(number)
+    if isinstance(value, timedelta | np.timedelta64):
+        raise TypeError("durations; divide them by one, such as a second, to make numbers of them")
+    if isinstance(value, Integral):
+        try:
+            return str(int(value))
+        except ValueError:  # Python limits the digits, but not those of decimals
+            return str(Decimal(int(value)))
+    if isinstance(value, Real):
+        number = float(value)
+        if isinstance(value, np.floating) and not number.is_integer():
+            number = float(str(value))
+        return _text_of_float(number)
+    if isinstance(value, Enum):
+        return text_of(value.value)
+    if isinstance(value, datetime | time | np.datetime64):
+        return _text_of_moment(value)
+    if isinstance(value, _LISTS):
+        raise TypeError("lists in lists")
+    hash(value)  # what has none may change, and says so
+    text = str(value)
+    if _ADDRESS.search(text):
+        raise TypeError(
+            f"the text of {type(value).__qualname__} objects is {text!r} or the like, another in "
+            "each process; give the class a __str__, or turn them into strings or numbers"
+        )
+    return text
+
+
+_ADDRESS = re.compile(r"\bat 0x[0-9a-f]", re.IGNORECASE)
+
+
+def _text_of_moment(value):
+    """Its ISO text in UTC, to the microsecond, which is all that Python and polars tell.
+
+    Midnight is the date: NumPy and pandas have dates in no other way.
+    """
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return text_of(value.astimezone(UTC).replace(tzinfo=None)) + "+00:00"
+    if isinstance(value, np.datetime64):
+        value = str(value + np.timedelta64(0, "s")).replace("T", " ")  # in seconds or shorter
+    return _FRACTION.sub(lambda part: part[1].rstrip("0."), str(value)).removesuffix(" 00:00:00")
+
+
+_FRACTION = re.compile(r"(\.\d{1,6})\d*")
 
 
 def _text_of_float(number):
@@ -142,21 +185,18 @@ def read(cells, name, numeric=None, verb="holds"):
     numbers : ndarray of shape (n_rows,), float64, or Categories
     """
     dtype = cells.dtype
-    if numeric is None and hasattr(dtype, "categories"):
+    is_dictionary = hasattr(dtype, "categories") or str(dtype).startswith("dictionary<")
+    if numeric is None and is_dictionary:
         numeric = False
-    if hasattr(dtype, "is_temporal"):  # polars
-        has_numbers, temporal = dtype.is_numeric(), dtype.is_temporal()
+    if hasattr(dtype, "is_decimal"):  # polars, whose decimals are rounded when cast
+        has_numbers = dtype.is_numeric() and not dtype.is_decimal()
     else:
-        has_numbers, temporal = dtype.kind in "iuf", dtype.kind in "mM"
-    if temporal:
-        raise ValueError(
-            f"Variable {name!r} holds dates or times. Turn them into numbers or categories first."
-        )
+        has_numbers = dtype.kind in "iuf"
     if has_numbers and numeric is not False:
         return _numbers(cells)
     try:
         found = _factorize(cells)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"Variable {name!r} holds values that are no categories: {error}."
         ) from error
@@ -198,7 +238,7 @@ def _number(value):
 
 
 def _holds_numbers(value_type):
-    return issubclass(value_type, Real) and not issubclass(value_type, bool)
+    return issubclass(value_type, Real | Decimal) and not issubclass(value_type, bool)
 
 
 def _factorize(cells):
@@ -219,56 +259,80 @@ def _factorize(cells):
             return found  # of objects, pandas takes True and 1 for equal
     except (TypeError, NotImplementedError):  # lists
         pass
-    cells = cells.to_list() if hasattr(cells, "to_list") else cells.tolist()
-    return _without_missing(*_distinct([*map(_key, cells)]), narrow_type)
+    if hasattr(cells, "to_list"):
+        cells = cells.to_list()
+    else:  # the list of datetime64[ns] is integers
+        cells = list(cells) if cells.dtype.kind in "mM" else cells.tolist()
+    return _without_missing(*_distinct([*map(_key, cells)], cells), narrow_type)
 
 
 def _key(cell):
     """What equals the keys of other cells only if their texts are the same."""
-    if isinstance(cell, list | set | tuple | np.ndarray):
-        return tuple([str(v) if isinstance(v, bool | np.bool_) else v for v in cell])
-    return str(cell) if isinstance(cell, bool | np.bool_) else cell
+    if type(cell) in _KEYS_THEMSELVES:
+        return cell
+    if _is_missing(cell):
+        return None
+    if isinstance(cell, _LISTS):
+        return tuple, *map(_key, cell)
+    return type(cell), text_of(cell)
 
 
-def _distinct(keys):
-    """The number of each key in the distinct ones, which are in order of appearance."""
+_KEYS_THEMSELVES = {str, bytes, int, float, type(None), np.str_, np.int64, np.float64}
+_LISTS = list | set | frozenset | tuple | np.ndarray
+
+
+def _distinct(keys, cells):
+    """The number of each key in the distinct ones, and the first cell of each of these."""
     first_of = {}
     first = np.fromiter(map(first_of.setdefault, keys, count()), np.intp, len(keys))
     number = np.cumsum(first == np.arange(len(first))) - 1
-    return number[first], list(first_of)
+    return number[first], [cells[i] for i in first_of.values()]
 
 
 def _narrow_type(dtype):
     """NumPy's type of floats shorter than float64, which lists of them do not tell."""
     dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
-    name = str(dtype).lower().removesuffix("[pyarrow]")
-    return _NARROW_TYPES.get(name)
+    name = _NARROW_NAME.search(str(dtype).lower())
+    return name and (np.float16 if name[0] in ("float16", "halffloat") else np.float32)
 
 
-_NARROW_TYPES = {
-    "float32": np.float32,
-    "float": np.float32,  # Arrow's names
-    "float16": np.float16,
-    "halffloat": np.float16,
-}
+_NARROW_NAME = re.compile(r"\b(float16|float32|halffloat|float)\b")  # two of them are Arrow's
 
 
 def _without_missing(codes, values, narrow_type):
     types = set(map(type, values))
-    if types <= {str, bool, int, tuple}:
+    if types <= {str, bool, int}:
         return Categories(codes, values, types)
     known = np.array([not _is_missing(value) for value in values])
     number = np.where(known, np.cumsum(known) - 1, -1)
-    kept = [value for value, keep in zip(values, known, strict=True) if keep]
-    if narrow_type:
-        kept = [*map(narrow_type, kept)]
-    return Categories(np.append(number, -1)[codes], kept, set(map(type, kept)))
+
+    def settled(value):
+        """Numbers, strings and lists of them as they are, and the texts of all others."""
+        if narrow_type and type(value) is float:
+            return narrow_type(value)
+        if isinstance(value, np.timedelta64) or not isinstance(value, _KEPT):
+            return text_of(value)
+        return value
+
+    kept = [
+        tuple([settled(part) for part in value if not _is_missing(part)])
+        if isinstance(value, _LISTS)
+        else settled(value)
+        for value in compress(values, known)
+    ]
+    types = {tuple if issubclass(t, _LISTS) else t for t in map(type, compress(values, known))}
+    return Categories(np.append(number, -1)[codes], kept, types)
+
+
+_KEPT = str | bytes | Real | Decimal | np.bool_
 
 
 def _is_missing(value):
+    if isinstance(value, _LISTS):
+        return value is np.ma.masked
     try:
         return value is None or bool(value != value)
-    except TypeError:  # pandas.NA
+    except (TypeError, ArithmeticError):  # pandas.NA, a signaling NaN
         return True
 
 
@@ -284,14 +348,16 @@ class Vocabulary:
 
     numeric = False
 
-    def __init__(self, cells, min_count, max_categories):
+    def __init__(self, cells, min_frequency, max_categories):
         codes, texts = cells.codes, cells.texts
         if texts is not cells.values:  # several may have the same
-            number, texts = _distinct(texts)
+            number, texts = _distinct(texts, texts)
             codes = np.append(number, -1)[codes]
         counts = np.bincount(codes + 1, minlength=len(texts) + 1)
         order = np.argsort(-counts[1:], kind="stable")
-        order = order[counts[1:][order] >= min_count][:max_categories]
+        # A share of the rows, as is 7 / 100: 0.07 * 100 is more than 7.
+        whole = 1 if isinstance(min_frequency, Integral) else len(codes)
+        order = order[counts[1:][order] / whole >= float(min_frequency)][:max_categories]
         column = np.full(len(texts), -1)
         column[order] = np.arange(len(order))
         kept = column >= 0
@@ -326,8 +392,12 @@ class Vocabulary:
         return Slots(columns[cells.codes])
 
     def labels(self):
-        yield from (f"={text}" for text in sorted(self.column_of, key=self.column_of.get))
+        for text in sorted(self.column_of, key=self.column_of.get):
+            yield "=" + "\\" * bool(_SPECIAL.fullmatch(text)) + text
         yield from ["=<missing>"] * self.has_missing + ["=<unknown>"]
+
+
+_SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what is escaped so
 
 
 class Bins:
@@ -438,7 +508,7 @@ class Buckets:
     def _parts(self, value):
         """The texts of the values in one cell; None if there are none."""
         if isinstance(value, tuple):
-            parts = [text_of(part) for part in value if not _is_missing(part)]
+            parts = [*map(text_of, value)]
         else:
             parts = [as_read(text_of(value))]  # a number may have the separator in it
             if self.separator:

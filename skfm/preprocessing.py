@@ -1,6 +1,7 @@
 """From tables to fields: every variable becomes one field of columns."""
 
 import copy
+from collections import Counter
 from collections.abc import Hashable
 from numbers import Integral, Real
 
@@ -60,9 +61,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
           one chunk of a file to the next.
     separators : dict, default=None
         For variables that hold several values in one string, by name or position, what is
-        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, sets or
-        arrays need no mention. Both need `n_buckets`, as fields with several entries per
-        row cannot be inferred.
+        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, arrays,
+        sets or frozen sets need no mention. Both need `n_buckets`, as fields with several
+        entries per row cannot be inferred.
     pooling : {"sum", "mean"}, default="sum"
         Whether each of several values in one cell counts 1, or 1 / number of values.
 
@@ -86,8 +87,20 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     none in training. For numbers: the bins (or the value), and missing values.
 
     A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
-    True and "True". Bytes are decoded from UTF-8. pandas, polars and NumPy give the same matrix
-    for the same values. An object array holds numbers where all its values are numbers.
+    True and "True". Bytes are decoded from UTF-8. NumPy, pandas, polars and Arrow give the same
+    matrix for the same values. An object array holds numbers where all its values are numbers;
+    decimals are. Masked cells are missing. Other types have these texts:
+
+    - A member of an enum has the text of its value.
+    - Dates and times are categories, too, to the microsecond: 2026-01-31, 07:30:00 and
+      2026-01-31 07:30:00.5. Midnight is the date. A moment with a time zone is taken in UTC and
+      ends in +00:00. Where their order counts, make numbers or parts of them first.
+    - Durations are refused: divide them by a unit, which makes numbers of them.
+    - Any other object has the text that ``str`` gives. It is refused if that shows its address in
+      memory, which differs from process to process, or if the object cannot be hashed.
+
+    A category whose text is <missing> or <unknown> has a backslash before it in the names of
+    columns.
 
     A vocabulary does not read strings as numbers: "03" and "3" are two categories. Pass
     ``dtype=str`` to :func:`pandas.read_csv` for codes with leading zeros, or it makes numbers of
@@ -173,7 +186,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {DataFrame, array-like} of shape (n_samples, n_variables)
-            A pandas or polars data frame, or an array of objects or numbers.
+            A pandas or polars data frame, an Arrow table (which pandas reads), or an array of
+            objects or numbers.
         y : None
             Ignored.
 
@@ -208,7 +222,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
             See :meth:`transform`.
         """
         fitted, variables = self._fit(X)
-        return fitted._encode(variables, fitted._encodings)
+        return _encode(variables, fitted._encodings)
 
     def transform(self, X):
         """Encode rows.
@@ -234,10 +248,10 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         if now.n_buckets is None:
             check_is_fitted(now)
         if now.__sklearn_is_fitted__():
-            return now._encode(now._read(X, reset=False), now._encodings)
+            return _encode(_read(now, X, reset=False), now._encodings)
         now._validate_params()
-        variables = now._read(X)
-        return now._encode(variables, now._make_encodings(variables))
+        variables = _read(now, X)
+        return _encode(variables, _make_encodings(now, variables))
 
     def get_feature_names_out(self, input_features=None):
         """Names of the output columns, such as ``site=1fbe01fe``.
@@ -250,12 +264,21 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str objects of shape (n_features_out,)
+
+        Raises
+        ------
+        ValueError
+            If two columns would have the same name, as with variables "a" and "a=b".
         """
         now = copy.copy(self)
         check_is_fitted(now)
         names = check_feature_names_in(now, input_features)
         pairs = zip(names, now._encodings, strict=True)
-        return np.array([name + end for name, e in pairs for end in e.labels()], object)
+        names = np.array([name + end for name, e in pairs for end in e.labels()], object)
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise ValueError(f"Two columns would be called {twice!r}. Rename their variables.")
+        return names
 
     @property
     def fields_(self):
@@ -276,142 +299,10 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         after an interrupt, has the encoder as it was before or as it is after.
         """
         fitted = copy.copy(self)
-        variables = fitted._read(X, reset=True)
-        fitted._encodings = fitted._make_encodings(variables)
+        variables = _read(fitted, X, reset=True)
+        fitted._encodings = _make_encodings(fitted, variables)
         self.__dict__ = fitted.__dict__.copy()
         return fitted, variables
-
-    def _read(self, X, reset=None):
-        """The names of the variables of a table and, for each, what its cells are.
-
-        ``reset=None`` compares nothing with what `fit` saw.
-        """
-        if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
-            if reset is not None:
-                validate_data(self, X, reset=reset, skip_check_array=True)
-            names = [str(name) for name in X.columns]
-            series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
-        else:
-            how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
-            X = (
-                check_array(X, **how)
-                if reset is None
-                else validate_data(self, X, reset=reset, **how)
-            )
-            names, series = [f"x{i}" for i in range(X.shape[1])], list(X.T)
-        if 0 in X.shape:
-            raise ValueError(
-                f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) while a "
-                f"minimum of 1 is required by {type(self).__name__}."
-            )
-        if reset is False:
-            numeric = [encoding.numeric for encoding in self._encodings]
-        else:
-            numeric = self._are_numeric(names)
-        refitted = reset is False and self.n_buckets is None
-        verb = "held numbers in fit, but now" if refitted else "holds"
-        cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
-        for name, column in zip(names, cells, strict=True):
-            if self.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
-                raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
-        return names, cells
-
-    def _are_numeric(self, names):
-        """Of each variable, whether it holds numbers; None where its data type says so."""
-        named = self.categorical_features
-        if isinstance(named, str) or (named is None and self.n_buckets is not None):
-            return [False] * len(names)
-        named = [] if named is None else named
-        if len(named) and all(isinstance(choice, bool | np.bool_) for choice in named):
-            if len(named) != len(names):
-                raise ValueError(
-                    f"categorical_features is a mask of {len(named)} for {len(names)} variables."
-                )
-            named = np.flatnonzero(named).tolist()
-        chosen = _positions(named, names, "categorical_features")
-        otherwise = None if self.n_buckets is None else True
-        return [False if i in chosen else otherwise for i in range(len(names))]
-
-    def _make_encodings(self, variables):
-        names, cells = variables
-        numeric, hashed = self.numeric, self.n_buckets is not None
-        if numeric == "auto":
-            numeric = "log2" if hashed else "quantile"
-        if hashed and numeric != "log2":
-            raise ValueError(
-                f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
-                "use numeric='log2'."
-            )
-        if hashed and (self.min_frequency is not None or self.max_categories is not None):
-            raise ValueError(
-                "min_frequency and max_categories are not for n_buckets: it counts nothing."
-            )
-        if hashed and len(names) * int(self.n_buckets) >= 2**31:  # NumPy's could overflow
-            raise ValueError(
-                f"n_buckets={self.n_buckets} for {len(names)} variables are over 2³¹ columns."
-            )
-        if self.separators and not hashed:
-            raise ValueError(f"separators {_NEED_BUCKETS}")
-        if not all(isinstance(s, str) and s for s in (self.separators or {}).values()):
-            raise ValueError("separators must be strings of one character or more.")
-        separators = {
-            position: separator
-            for choice, separator in (self.separators or {}).items()
-            for position in _positions([choice], names, "separators")
-        }
-        return [
-            self._make_encoding(name, column, numeric, separators.get(i))
-            for i, (name, column) in enumerate(zip(names, cells, strict=True))
-        ]
-
-    def _make_encoding(self, name, cells, numeric, separator):
-        numeric_cells = isinstance(cells, np.ndarray)
-        if self.n_buckets is not None:
-            if numeric_cells and separator:
-                raise ValueError(
-                    f"separators names {name!r}, which holds numbers; name it in "
-                    "categorical_features, too."
-                )
-            return Buckets(numeric_cells, int(self.n_buckets), separator, self.pooling)
-        if not numeric_cells:
-            least = self.min_frequency or 0
-            least *= 1 if isinstance(least, Integral) else len(cells.codes)
-            return Vocabulary(cells, least, self.max_categories)
-        if numeric == "value" and not np.isnan(cells).all():
-            return Value(cells, name)
-        return (
-            Bins.of_logarithms(cells)
-            if numeric == "log2"
-            else Bins.of_quantiles(cells, self.n_bins)
-        )
-
-    def _encode(self, variables, encodings):
-        """One CSR array of the entries of all fields."""
-        fields = [e.encode(cells) for e, cells in zip(encodings, variables[1], strict=True)]
-        counts = sum(1 if slots.counts is None else slots.counts for slots in fields)
-        n_rows = len(fields[0].counts if fields[0].counts is not None else fields[0].column)
-        indptr = np.zeros(n_rows + 1, np.int64)
-        np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
-        indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-        at, first, starts = indptr[:-1].copy(), 0, []
-        for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-            starts.append(first)
-            where = at
-            if counts is not None:
-                where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
-            column += first
-            indices[where] = column
-            if value is not None:
-                data[where] = value
-            at += 1 if counts is None else counts
-            first += encoding.width
-        if indptr[-1] < 2**31:
-            indptr = indptr.astype(np.int32)
-        X = csr_array((data, indices, indptr), shape=(n_rows, first))
-        if any(slots.counts is not None for slots in fields):
-            X.sum_duplicates()  # values of a cell that share a bucket
-        X.variables = dict(zip(variables[0], starts, strict=True))
-        return X
 
 
 _NEED_BUCKETS = (
@@ -420,14 +311,174 @@ _NEED_BUCKETS = (
 )
 
 
+def _read(encoder, X, reset=None):
+    """The names of the variables of a table and, for each, what its cells are.
+
+    ``reset=None`` compares nothing with what `fit` saw.
+    """
+    X = _as_table(X)
+    if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
+        if reset is not None:
+            validate_data(encoder, X, reset=reset, skip_check_array=True)
+        names = [str(name) for name in X.columns]
+        series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
+    else:
+        how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
+        X = (
+            check_array(X, **how)
+            if reset is None
+            else validate_data(encoder, X, reset=reset, **how)
+        )
+        names, series = [f"x{i}" for i in range(X.shape[1])], list(X.T)
+    if 0 in X.shape:
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) while a "
+            f"minimum of 1 is required by {type(encoder).__name__}."
+        )
+    if reset is False:
+        numeric = [encoding.numeric for encoding in encoder._encodings]
+    else:
+        numeric = _are_numeric(encoder, names)
+    refitted = reset is False and encoder.n_buckets is None
+    verb = "held numbers in fit, but now" if refitted else "holds"
+    cells = [read(*of, verb) for of in zip(series, names, numeric, strict=True)]
+    for name, column in zip(names, cells, strict=True):
+        if encoder.n_buckets is None and not isinstance(column, np.ndarray) and column.has_lists:
+            raise ValueError(f"Variable {name!r} holds lists, which {_NEED_BUCKETS}")
+    return names, cells
+
+
+def _as_table(X):
+    """X without what its readers do not know: Arrow's tables, and masks of NumPy."""
+    if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "An Arrow table is read by pandas, which is not installed. Install it, or pass "
+                "polars.from_arrow(table)."
+            ) from error
+        return X.to_pandas(types_mapper=pandas.ArrowDtype)
+    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.array(X)
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if X.dtype.kind in "fmM":
+        return X.filled(np.nan if X.dtype.kind == "f" else X.dtype.type("NaT"))
+    return X.astype(object).filled(np.nan)
+
+
+def _are_numeric(encoder, names):
+    """Of each variable, whether it holds numbers; None where its data type says so."""
+    named = encoder.categorical_features
+    if isinstance(named, str) or (named is None and encoder.n_buckets is not None):
+        return [False] * len(names)
+    named = [] if named is None else named
+    if len(named) and all(isinstance(choice, bool | np.bool_) for choice in named):
+        if len(named) != len(names):
+            raise ValueError(
+                f"categorical_features is a mask of {len(named)} for {len(names)} variables."
+            )
+        named = np.flatnonzero(named).tolist()
+    chosen = _positions(named, names, "categorical_features")
+    otherwise = None if encoder.n_buckets is None else True
+    return [False if i in chosen else otherwise for i in range(len(names))]
+
+
+def _make_encodings(encoder, variables):
+    """An encoding for each variable, fitted to its cells."""
+    names, cells = variables
+    numeric, hashed = encoder.numeric, encoder.n_buckets is not None
+    if numeric == "auto":
+        numeric = "log2" if hashed else "quantile"
+    if hashed and numeric != "log2":
+        raise ValueError(
+            f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
+            "use numeric='log2'."
+        )
+    if hashed and (encoder.min_frequency is not None or encoder.max_categories is not None):
+        raise ValueError(
+            "min_frequency and max_categories are not for n_buckets: it counts nothing."
+        )
+    if hashed and len(names) * int(encoder.n_buckets) >= 2**31:  # NumPy's could overflow
+        raise ValueError(
+            f"n_buckets={encoder.n_buckets} for {len(names)} variables are over 2³¹ columns."
+        )
+    if encoder.separators and not hashed:
+        raise ValueError(f"separators {_NEED_BUCKETS}")
+    if not all(isinstance(s, str) and s for s in (encoder.separators or {}).values()):
+        raise ValueError("separators must be strings of one character or more.")
+    separators = {
+        position: separator
+        for choice, separator in (encoder.separators or {}).items()
+        for position in _positions([choice], names, "separators")
+    }
+    if len(separators) < len(encoder.separators or {}):
+        raise ValueError("separators names a variable twice, by its name and by its position.")
+    return [
+        _make_encoding(encoder, name, column, numeric, separators.get(i))
+        for i, (name, column) in enumerate(zip(names, cells, strict=True))
+    ]
+
+
+def _make_encoding(encoder, name, cells, numeric, separator):
+    numeric_cells = isinstance(cells, np.ndarray)
+    if encoder.n_buckets is not None:
+        if numeric_cells and separator:
+            raise ValueError(
+                f"separators names {name!r}, which holds numbers; name it in "
+                "categorical_features, too."
+            )
+        return Buckets(numeric_cells, int(encoder.n_buckets), separator, encoder.pooling)
+    if not numeric_cells:
+        return Vocabulary(cells, encoder.min_frequency or 0, encoder.max_categories)
+    if numeric == "value" and not np.isnan(cells).all():
+        return Value(cells, name)
+    return (
+        Bins.of_logarithms(cells)
+        if numeric == "log2"
+        else Bins.of_quantiles(cells, int(encoder.n_bins))
+    )
+
+
 def _positions(choices, names, parameter):
     """Positions of variables that are chosen by name or position."""
     position_of = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
     for choice in choices:
-        if not isinstance(choice, Hashable) or choice not in position_of:
+        is_flag = isinstance(choice, bool | np.bool_)  # equal to the positions 0 and 1
+        if is_flag or not isinstance(choice, Hashable) or choice not in position_of:
             raise ValueError(
                 f"{parameter} names {choice!r}, which is none of the variables: "
                 + ", ".join(names[:20])
                 + (" …" if len(names) > 20 else "")
             )
     return {position_of[choice] for choice in choices}
+
+
+def _encode(variables, encodings):
+    """One CSR array of the entries of all fields."""
+    fields = [e.encode(cells) for e, cells in zip(encodings, variables[1], strict=True)]
+    counts = sum(1 if slots.counts is None else slots.counts for slots in fields)
+    n_rows = len(fields[0].counts if fields[0].counts is not None else fields[0].column)
+    indptr = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
+    indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
+    at, first, starts = indptr[:-1].copy(), 0, []
+    for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
+        starts.append(first)
+        where = at
+        if counts is not None:
+            where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
+        column += first
+        indices[where] = column
+        if value is not None:
+            data[where] = value
+        at += 1 if counts is None else counts
+        first += encoding.width
+    if indptr[-1] < 2**31:
+        indptr = indptr.astype(np.int32)
+    X = csr_array((data, indices, indptr), shape=(n_rows, first))
+    if any(slots.counts is not None for slots in fields):
+        X.sum_duplicates()  # values of a cell that share a bucket
+    X.variables = dict(zip(variables[0], starts, strict=True))
+    return X

@@ -1,7 +1,12 @@
 """A hashing encoder that is never fitted: an entry depends on its cell and on nothing else."""
 
+import datetime as dt
+import enum
 import io
+import os
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from fractions import Fraction
 
@@ -175,3 +180,264 @@ def test_a_variable_of_numbers_has_no_separator():
     encoder = FieldEncoder(n_buckets=8, categorical_features=[], separators={"x0": "|"})
     with pytest.raises(ValueError, match="separators names 'x0', which holds numbers; name it in"):
         encoder.transform([["1"]])
+
+
+# -- cells of any type ----------------------------------------------------------------
+
+
+class Color(str, enum.Enum):  # noqa: UP042, its text is that of its name
+    RED = "red"
+    THREE = "3"
+
+
+class Level(int, enum.Enum):
+    ONE = 1
+    THREE = 3
+
+
+class Kind(enum.Enum):
+    RED = "red"
+    HALF = 0.5
+
+
+NOON = dt.datetime(2026, 1, 1, 12)
+MOMENTS = [
+    dt.date(2026, 1, 1),
+    dt.datetime(2026, 1, 1),
+    NOON,
+    *(NOON.replace(tzinfo=dt.timezone(dt.timedelta(hours=hours))) for hours in (-3, 0, 9)),
+    dt.datetime(2026, 1, 1, 15, tzinfo=dt.timezone.utc),  # noqa: UP017
+    pd.Timestamp("2026-01-01"),
+    pd.Timestamp("2026-01-01 21:00", tz="Asia/Tokyo"),
+    np.datetime64("2026-01-01"),
+    np.datetime64("2026-01-01T12", "ns"),
+    dt.time(12),
+]
+ANYTHING = [
+    *(
+        "red",
+        "3",
+        "1",
+        "0.5",
+        "2026-01-01",
+        "True",
+        b"red",
+        np.str_("red"),
+        "",
+        None,
+        np.nan,
+        pd.NA,
+    ),
+    *(1, 1.0, True, np.True_, 3, 10**5000, np.int8(3), np.uint64(3), -0.0, Decimal("3.0")),
+    *(0.1, np.float32(0.1), float(np.float32(0.1)), np.float16(0.1), Decimal("0.1"), np.inf),
+    *(Color.RED, Color.THREE, Level.ONE, Level.THREE, Kind.RED, Kind.HALF, Fraction(1, 2)),
+    *(Decimal("sNaN"), pd.NaT, np.datetime64("NaT"), complex(1), pd.Period("2026-01"), *MOMENTS),
+]
+cells_of_any_type = st.one_of(
+    st.sampled_from(ANYTHING),
+    st.lists(st.sampled_from(ANYTHING), max_size=3),
+    st.frozensets(st.sampled_from(["red", "3", 3.5, dt.date(2026, 1, 1), None]), max_size=3),
+)
+
+
+def objects(cells):
+    column = np.empty((len(cells), 1), object)
+    for i, cell in enumerate(cells):
+        column[i, 0] = cell
+    return column
+
+
+def entries(table):
+    """Of each row, its columns."""
+    encoded = FieldEncoder(n_buckets=2**24).transform(table)
+    return [part.tolist() for part in np.split(encoded.indices, encoded.indptr[1:-1])]
+
+
+@given(st.lists(cells_of_any_type, min_size=1, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_an_entry_follows_from_its_cell_whatever_its_type(cells):
+    table = objects(cells)
+    alone = [entries(table[i : i + 1])[0] for i in range(len(cells))]
+    assert entries(table) == alone
+    assert entries(pd.DataFrame(table)) == alone
+    assert entries(pl.DataFrame({"x": pl.Series(cells, dtype=pl.Object)})) == alone
+
+
+@given(st.lists(st.sampled_from(ANYTHING), min_size=2, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_a_vocabulary_is_that_of_the_texts(cells):
+    """Values of one text are one category, counted together."""
+    encoder = FieldEncoder(categorical_features="all")
+    encoded = encoder.fit_transform(objects(cells))
+    names = encoder.get_feature_names_out()
+    assert len(set(names)) == len(names)
+    buckets = entries(objects(cells))
+    for i, j in zip(range(len(cells)), range(1, len(cells)), strict=False):
+        assert (encoded.indices[i] == encoded.indices[j]) == (buckets[i] == buckets[j])
+    counts = np.bincount(encoded.indices, minlength=len(names))
+    n_categories = len(set(map(tuple, buckets)) - {(0,)})
+    assert (np.diff(counts[:n_categories]) <= 0).all()
+    assert (counts[:n_categories] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("red", [Color.RED, Kind.RED, np.str_("red"), b"red"]),
+        ("3", [Color.THREE, Level.THREE, Decimal("3.0"), np.uint64(3)]),
+        ("0.5", [Kind.HALF, Fraction(1, 2)]),
+        ("1" + "0" * 5000, [10**5000, Decimal(10**5000)]),
+        ("2026-01-01", [*MOMENTS[:2], MOMENTS[7], MOMENTS[9], np.datetime64("2026-01", "M")]),
+        ("2026-01-01 12:00:00", [NOON, MOMENTS[10], pd.Timestamp(NOON)]),
+        ("2026-01-01 12:00:00+00:00", [MOMENTS[4], MOMENTS[8]]),
+        ("2026-01-01 15:00:00+00:00", [MOMENTS[3], MOMENTS[6]]),
+        ("2026-01-01 00:00:00.05", [dt.datetime(2026, 1, 1, 0, 0, 0, 50000)]),
+        ("12:00:00.5", [dt.time(12, 0, 0, 500000)]),
+        ("20000-01-01", [np.datetime64("20000-01-01")]),
+    ],
+)
+def test_the_text_of_a_value(text, same):
+    assert len(set(map(tuple, entries(objects([text, *same]))))) == 1
+    assert len(set(map(tuple, entries(objects([[text], *([s] for s in same)]))))) == 1
+
+
+def dates(moments, zone=None):
+    """The same dates or moments in every table that has a type for them."""
+    series = pd.Series(moments).dt.tz_localize(zone)
+    arrow = pytest.importorskip("pyarrow").table({"x0": pd.array(series)})
+    for unit in ("s", "ms", "us", "ns"):
+        yield series.dt.as_unit(unit).to_frame("x0")
+        if zone is None:
+            yield series.dt.as_unit(unit).to_numpy()[:, None]
+            yield objects(list(series.dt.as_unit(unit).to_numpy()))
+        if unit != "s":
+            column = pl.Series(moments).cast(pl.Datetime(unit))
+            yield pl.DataFrame({"x0": column.dt.replace_time_zone(zone)})
+    yield objects(series.tolist())
+    yield objects([None if m is pd.NaT else m for m in series.dt.to_pydatetime()])
+    yield arrow
+    yield arrow.to_pandas(types_mapper=pd.ArrowDtype)
+    yield arrow.to_pandas(types_mapper=pd.ArrowDtype).astype("category")
+    yield series.to_frame("x0").astype("category")
+    if zone is None and not any(m and m.time() != dt.time() for m in moments):
+        yield pl.DataFrame({"x0": pl.Series(moments).cast(pl.Date)})
+        yield objects([m and m.date() for m in moments])
+        yield objects([m and str(m.date()) for m in moments])
+        yield np.array([m and m.date() for m in moments], "datetime64[D]")[:, None]
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+@pytest.mark.parametrize("hour", [0, 7])
+def test_dates_are_the_same_in_every_table(zone, hour):
+    moments = [dt.datetime(2026, 1, day, hour) for day in (1, 2, 2)] + [None]
+    expected = None
+    for table in dates(moments, zone):
+        names = FieldEncoder().fit(table).get_feature_names_out().tolist()
+        expected = expected or (entries(table), names)
+        assert (entries(table), names) == expected
+        assert [entries(table[i : i + 1])[0] for i in range(4)] == expected[0]
+    assert expected[0][-1] == [0]
+    texts = {
+        (None, 0): ("2026-01-02", "2026-01-01"),
+        (None, 7): ("2026-01-02 07:00:00", "2026-01-01 07:00:00"),
+        ("Asia/Tokyo", 0): ("2026-01-01 15:00:00+00:00", "2025-12-31 15:00:00+00:00"),
+        ("Asia/Tokyo", 7): ("2026-01-01 22:00:00+00:00", "2025-12-31 22:00:00+00:00"),
+    }[zone, hour]
+    assert expected[1] == [f"x0={text}" for text in (*texts, "<missing>", "<unknown>")]
+
+
+@pytest.mark.parametrize("name", ["decimal", "time", "float32", "float16", "float64"])
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_types_of_arrow_and_polars(name, in_lists):
+    pa = pytest.importorskip("pyarrow")
+    cells = {
+        "decimal": [Decimal("12345678901234567.89"), Decimal("0.10"), None, Decimal("3.00")],
+        "time": [dt.time(1, 2, 3, 500000), None, dt.time(0), dt.time(12)],
+    }.get(name, [0.1, 2.5, None, 3.0])
+    kind = {"decimal": pa.decimal128(20, 2), "time": pa.time64("us")}.get(name)
+    kind = kind or pa.from_numpy_dtype(name)
+    as_objects = [c if c is None or "float" not in name else getattr(np, name)(c) for c in cells]
+    if in_lists:
+        kind, cells = pa.list_(kind), [[c] for c in cells]
+        as_objects = [[c] for c in as_objects]
+    arrow = pa.table({"x0": pa.array(cells, kind)})
+    tables = [
+        objects(as_objects),
+        arrow,
+        arrow.to_pandas(types_mapper=pd.ArrowDtype),
+        pl.from_arrow(arrow),
+    ]
+    if not in_lists and name != "float16":  # of which pandas makes no categories
+        tables.append(arrow.to_pandas(types_mapper=pd.ArrowDtype).astype("category"))
+    expected = entries(tables[0])
+    texts = ["0.1", "2.5", None, "3"] if "float" in name else None
+    assert texts is None or expected == entries(objects(texts))
+    for table in tables:
+        assert entries(table) == expected
+        if not in_lists:
+            everything = FieldEncoder(categorical_features="all").fit(table)
+            assert len(everything.get_feature_names_out()) == 5
+            first = FieldEncoder().fit(table).get_feature_names_out()[0]
+            is_number = name != "time" and not any(table is other for other in tables[4:])
+            assert first.startswith("x0<" if is_number else "x0=")
+
+
+class Bare:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (Bare(), "the text of Bare objects is .* give the class a __str__, or turn them into"),
+        ([1, Bare()], "the text of Bare objects"),
+        (lambda: 1, "the text of function objects"),
+        (dt.timedelta(hours=1), "durations; divide them by one"),
+        (pd.Timedelta("1h"), "durations"),
+        (np.timedelta64(1, "h"), "durations"),
+        ([np.timedelta64(1, "h")], "durations"),
+        ([["a"]], "lists in lists"),
+        ([("a",)], "lists in lists"),
+        ([frozenset("a")], "lists in lists"),
+        ({"a": 1}, "unhashable type: 'dict'"),
+        ([{"a": 1}], "unhashable type: 'dict'"),
+        (Fraction(10**400, 3), "too large for a float"),
+    ],
+)
+def test_what_is_no_category_is_named(cell, message):
+    for table in (objects([cell]), pd.DataFrame({"x0": pd.Series([cell, "a"], dtype=object)})):
+        with pytest.raises(
+            ValueError, match=f"'x0' holds values that are no categories: .*{message}"
+        ):
+            entries(table)
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_durations_are_refused_in_every_table(unit):
+    pa = pytest.importorskip("pyarrow")
+    series = pd.Series([pd.Timedelta("1h"), pd.NaT]).dt.as_unit(unit)
+    arrow = pa.table({"x0": pd.array(series)})
+    tables = [series.to_frame("x0"), series.to_numpy()[:, None], objects(series.tolist()), arrow]
+    tables += [arrow.to_pandas(types_mapper=pd.ArrowDtype), pl.DataFrame({"x0": [dt.timedelta(1)]})]
+    for table in tables:
+        for encoder in (FieldEncoder(), FieldEncoder(n_buckets=4, categorical_features=[])):
+            with pytest.raises(ValueError, match=r"'x0' holds .*: durations"):
+                encoder.fit(table)
+
+
+def test_sets_are_the_same_in_every_process():
+    code = (
+        "from skfm.preprocessing import FieldEncoder; import pandas as pd;"
+        "X = pd.DataFrame({'x': [frozenset('abc'), {'c', 'b', 'a'}, frozenset('b'), set()]});"
+        "print(FieldEncoder(n_buckets=2**20).transform(X).indices.tolist())"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in "12"
+    }  # fmt: skip
+    column = objects([["a", "b", "c"], ["c", "a", "b"], ["b"], []])
+    expected = FieldEncoder(n_buckets=2**20).transform(column).indices.tolist()
+    assert texts == {f"{expected}\n"}
