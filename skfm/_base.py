@@ -1,34 +1,28 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
-from ._compat import OF_CALLBACKS, CallbackSupportMixin, fit_context
+from ._compat import CallbackSupportMixin, fit_context
 from ._engine import load
 from ._fields import Fields, check_fields
-from ._input import check_values
+from ._fitted import Fitted, Learned
+from ._input import MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
-from ._tables import Undo
-from ._threads import n_threads, one_blas_thread
+from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
 
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 100
-
-MAX_WEIGHT = 1e30
 
 
 class Data(NamedTuple):
@@ -49,64 +43,12 @@ class Start(NamedTuple):
     data: Data
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """All that a fit learns.
-
-    Attributes
-    ----------
-    seed : int
-    target : Labels or Numbers
-    columns : Columns
-    crosses : Crosses or None
-    models : list of Model
-        One for each output.
-    """
-
-    seed: int
-    target: object
-    columns: Columns
-    crosses: object
-    models: list
-
-    def of_outputs(self, name, otherwise=None):
-        """A parameter as users see it, for each output; `otherwise` if the model has none."""
-        return [model.attributes(self.columns).get(name, otherwise) for model in self.models]
-
-    def spread(self, name):
-        """Parameters of all columns, for each output; none for each if the model has none."""
-        none = np.empty((len(self.columns), 0), np.float32)
-        return np.stack([self.columns.spread(seen) for seen in self.of_outputs(name, none)])
-
-    def of_histories(self, get):
-        """What `get` takes from each history: a list if there are several outputs."""
-        values = [get(model.history) for model in self.models]
-        return values[0] if len(values) == 1 else values
-
-    def in_units(self, losses):
-        """Losses in the unit of the targets, squared."""
-        return [loss * self.target.scale**2 for loss in losses]
-
-
-class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
+class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimator):
     """What all estimators share.
 
     A public class says what its model is in `_make_fields`, `_make_crosses`, `_make_terms` and
     `_settings`. One of the two mixins below says what its targets are.
     """
-
-    def __sklearn_is_fitted__(self):
-        return "_fitted" in vars(self)
-
-    def __getattr__(self, name):
-        # Python asks here, too, where a property met an AttributeError: before a fit that of
-        # `_fitted`, which is nobody's business. Later it is an error of ours, to be seen as it is.
-        if self.__sklearn_is_fitted__():
-            return super().__getattribute__(name)
-        text = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if hasattr(type(self), name):
-            text += ": it is not fitted yet. Call fit first."
-        raise AttributeError(text, name=name, obj=self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -255,7 +197,7 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             )
         y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
-        weight = _check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
+        weight = check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
         target = target or target_of(y, weight, np.flatnonzero(weight))
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
@@ -274,8 +216,8 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             X_val = checked(self, X_val, name="X_val")
         except ValueError as error:
             raise ValueError(
-                f"{error}\nX_val has to be encoded as X is. A Pipeline hands it to its last step as "
-                "it is, unless Pipeline(transform_input=['X_val']) lets the steps before encode it."
+                f"{error}\nX_val has to be encoded as X is. A Pipeline hands it to its last step "
+                "as it is, unless Pipeline(transform_input=['X_val']) lets its steps encode it."
             ) from error
         return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 
@@ -363,87 +305,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
             with load(self.engine).threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
-            return
-        change, running, cancelled = threading.Condition(), [0], threading.Event()
-
-        def task(model, output):
-            with change:
-                if cancelled.is_set():
-                    return
-                running[0] += 1
-            try:
-                do(model, output)
-            finally:
-                with change:
-                    running[0] -= 1
-                    change.notify_all()
-
-        try:
-            with ThreadPoolExecutor(n_workers) as pool:
-                futures = [pool.submit(task, *each[::-1]) for each in enumerate(models)]
-                try:
-                    wait(futures)
-                except KeyboardInterrupt:
-                    if on_interrupt is None:
-                        raise
-                    on_interrupt()
-                for future in futures:
-                    future.result()
-        finally:
-            # Ctrl-C while a thread starts hides it from the pool: nobody may train behind us.
-            cancelled.set()
-            interrupt = None
-            while running[0]:
-                try:
-                    with change:
-                        change.wait_for(lambda: running[0] == 0)
-                except KeyboardInterrupt as error:
-                    interrupt = error
-            if interrupt:
-                raise interrupt
+        else:
+            for_each(models, do, n_workers, on_interrupt)
 
     def _batcher(self, fitted, X, **how):
         return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)
-
-    def _snapshot(self):
-        """A copy that shares what was learned, and keeps it if this one learns anew.
-
-        All work is done on such copies, where parameters are plain numbers: arithmetic with
-        those of NumPy would overflow, as ``np.int8(100) * 2`` does.
-        """
-        other = object.__new__(type(self))
-        other.__dict__ = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.__dict__.copy().items()  # another thread may add to it
-        }
-        return other
-
-    def __getstate__(self):
-        state = super(FactorizationBase, self._snapshot()).__getstate__()
-        # Another thread may be fitting: what its callbacks hold is not of the model.
-        return {name: value for name, value in state.items() if name not in OF_CALLBACKS}
-
-    @contextmanager
-    def _learner(self):
-        """A copy to learn with, and what its steps overwrite. One assignment publishes it.
-
-        During `fit` another thread sees the old model. During `partial_fit` it also sees
-        steps on what the two share, which are taken back if the call fails.
-        """
-        learner, undo, ours = self._snapshot(), Undo(), None
-        before = learner.__dict__.copy()
-        try:
-            yield learner, undo
-            after = learner.__dict__
-            gone = before.keys() - after.keys()
-            kept = {name: value for name, value in self.__dict__.items() if name not in gone}
-            learned = {n: value for n, value in after.items() if before.get(n, before) is not value}
-            ours = kept | learned
-            self.__dict__ = ours
-        except BaseException:
-            if self.__dict__ is not ours:
-                undo.take_back()
-            raise
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -465,72 +331,11 @@ class FactorizationBase(NotebookRepr, CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         return self._raw(checked(self, X))
 
-    # -- fitted attributes ----------------------------------------------------------
-
-    # Each reads `_fitted` once: another thread may be about to replace it.
-
-    @property
-    def n_iter_(self):
-        """Number of passes made, the largest over the outputs."""
-        return max(model.history.n_passes for model in self._fitted.models)
-
-    @property
-    def best_iter_(self):
-        """The pass whose weights were kept; 0 are the initial weights."""
-        return self._fitted.of_histories(lambda history: history.best_pass)
-
-    @property
-    def loss_curve_(self):
-        """Mean training loss of each pass, every row scored before its update."""
-        fitted = self._fitted
-        return fitted.of_histories(lambda history: fitted.in_units(history.loss_curve))
-
-    @property
-    def validation_scores_(self):
-        """Negated mean loss on the validation rows after each pass; empty without them."""
-        fitted = self._fitted
-        return fitted.of_histories(lambda history: fitted.in_units(history.validation_scores))
-
-    @property
-    def coef_(self):
-        """Linear weights, of shape (n_outputs, n_features); built on request."""
-        fitted = self._fitted
-        return fitted.spread("coef") * fitted.target.scale
-
-    @property
-    def intercept_(self):
-        """Intercepts, of shape (n_outputs,)."""
-        fitted = self._fitted
-        constants = np.array(fitted.of_outputs("constant"))
-        bias = np.array([model.bias for model in fitted.models]) + constants
-        return bias * fitted.target.scale + fitted.target.mean
-
 
 def _sample(batcher, data, target, output):
     """The rows and targets of an output, which may be fitted beside others."""
     y = target.of_output(data.y, output)
     return Sample(batcher.sibling(), data.used, y, data.weight)
-
-
-def _check_weight(sample_weight, n_rows, name):
-    """One weight for each row, float64."""
-    if sample_weight is None:
-        return np.ones(n_rows)
-    check_values(sample_weight, name)
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
-    if weight.ndim == 0:
-        weight = np.full(n_rows, float(weight))
-    if weight.shape != (n_rows,):
-        raise ValueError(
-            f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."
-        )
-    with np.errstate(over="ignore"):
-        total = weight.sum()
-    if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
-        raise ValueError(
-            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
-        )
-    return weight
 
 
 class FieldsBase:

@@ -4,6 +4,9 @@ from datetime import date, time, timedelta
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import check_array
+
+MAX_WEIGHT = 1e30
 
 _TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
@@ -127,3 +130,24 @@ def _check_as_many(*arrays):
 def _check_bounds(what, index, size):
     if index.dtype.kind not in "iu" or index.min(initial=0) < 0 or index.max(initial=0) >= size:
         raise ValueError(f"The {what} of X must be integers from 0 to {size - 1}.")
+
+
+def check_weight(sample_weight, n_rows, name):
+    """One weight for each row, float64."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    check_values(sample_weight, name)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    if weight.ndim == 0:
+        weight = np.full(n_rows, float(weight))
+    if weight.shape != (n_rows,):
+        raise ValueError(
+            f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."
+        )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
+        raise ValueError(
+            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
+        )
+    return weight

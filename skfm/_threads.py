@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from joblib import cpu_count, effective_n_jobs
 from threadpoolctl import ThreadpoolController
@@ -57,3 +58,48 @@ def n_threads(n_jobs):
     if n == 1 or (n_jobs is not None and n_jobs > 0):
         return n
     return min(n, cpu_count())
+
+
+def for_each(items, do, n_workers, on_interrupt=None):
+    """Call ``do(item, number)`` for each item on several threads, and wait for all of them.
+
+    Ctrl-C calls `on_interrupt`, upon which the calls are to end by themselves; without it, it
+    is raised once those under way have ended.
+    """
+    change, running, cancelled = threading.Condition(), [0], threading.Event()
+
+    def task(item, number):
+        with change:
+            if cancelled.is_set():
+                return
+            running[0] += 1
+        try:
+            do(item, number)
+        finally:
+            with change:
+                running[0] -= 1
+                change.notify_all()
+
+    try:
+        with ThreadPoolExecutor(n_workers) as pool:
+            futures = [pool.submit(task, *each[::-1]) for each in enumerate(items)]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                if on_interrupt is None:
+                    raise
+                on_interrupt()
+            for future in futures:
+                future.result()
+    finally:
+        # Ctrl-C while a thread starts hides it from the pool: nobody may train behind us.
+        cancelled.set()
+        interrupt = None
+        while running[0]:
+            try:
+                with change:
+                    change.wait_for(lambda: running[0] == 0)
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt:
+            raise interrupt

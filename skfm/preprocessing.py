@@ -26,17 +26,17 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    numeric : {"auto", "quantile", "log2", "value"}, default="auto"
+    numeric : {"auto", "quantile", "squared_log", "value"}, default="auto"
         What becomes of numbers.
 
         - "quantile": bins that hold about equally many training rows, where a number that is
           more frequent than that has one by itself or with few others.
-        - "log2": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
+        - "squared_log": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
           n = 3 on the square of the logarithm decides, ⌊ln²(n)⌋; likewise for negative numbers.
           Used by the winners of the Criteo challenge (Juan et al. 2014). With a
           vocabulary, a bin not seen in training counts as the next one below.
         - "value": one column that holds the number itself, standardized.
-        - "auto": "quantile" with a vocabulary, "log2" with `n_buckets`.
+        - "auto": "quantile" with a vocabulary, "squared_log" with `n_buckets`.
     n_bins : int, default=32
         Number of quantile bins, at most; at least 2.
     min_frequency : int or float, default=None
@@ -135,7 +135,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "numeric": [StrOptions({"auto", "quantile", "log2", "value"})],
+        "numeric": [StrOptions({"auto", "quantile", "squared_log", "value"})],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "min_frequency": [
             Interval(Integral, 1, None, closed="left"),
@@ -390,11 +390,11 @@ def _make_encodings(encoder, variables):
     names, cells = variables
     numeric, hashed = encoder.numeric, encoder.n_buckets is not None
     if numeric == "auto":
-        numeric = "log2" if hashed else "quantile"
-    if hashed and numeric != "log2":
+        numeric = "squared_log" if hashed else "quantile"
+    if hashed and numeric != "squared_log":
         raise ValueError(
             f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
-            "use numeric='log2'."
+            "use numeric='squared_log'."
         )
     if hashed and (encoder.min_frequency is not None or encoder.max_categories is not None):
         raise ValueError(
@@ -436,7 +436,7 @@ def _make_encoding(encoder, name, cells, numeric, separator):
         return Value(cells, name)
     return (
         Bins.of_logarithms(cells)
-        if numeric == "log2"
+        if numeric == "squared_log"
         else Bins.of_quantiles(cells, int(encoder.n_bins))
     )
 

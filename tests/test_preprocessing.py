@@ -27,7 +27,7 @@ from skfm.preprocessing import FieldEncoder
 @parametrize_with_checks(
     [
         FieldEncoder(),
-        FieldEncoder(numeric="log2"),
+        FieldEncoder(numeric="squared_log"),
         FieldEncoder(numeric="value"),
         FieldEncoder(categorical_features="all", min_frequency=2, max_categories=5),
         FieldEncoder(n_buckets=16),
@@ -80,7 +80,7 @@ def tables(columns):
     "params",
     [
         {},
-        {"numeric": "log2", "min_frequency": 0.05},
+        {"numeric": "squared_log", "min_frequency": 0.05},
         {"numeric": "value", "max_categories": 3},
         {"categorical_features": ["hour", 4]},
         {"categorical_features": "all"},
@@ -110,7 +110,7 @@ def test_every_table_gives_the_same_matrix(params):
         np.testing.assert_array_equal(encoded.data, expected[0].data, err_msg=name)
 
 
-@pytest.mark.parametrize("numeric", ["quantile", "log2", "value"])
+@pytest.mark.parametrize("numeric", ["quantile", "squared_log", "value"])
 @pytest.mark.parametrize("min_frequency", [None, 5, 1000])
 def test_fields_are_inferred_in_every_part(numeric, min_frequency):
     table = pd.DataFrame(mixed())
@@ -197,7 +197,7 @@ def logarithmic_bin(x):
 def test_logarithmic_bins(numbers, others):
     """Those of the Criteo challenge; one not seen is the nearest below, or the lowest."""
     seen = sorted({logarithmic_bin(x) for x in numbers})
-    encoder = FieldEncoder(numeric="log2")
+    encoder = FieldEncoder(numeric="squared_log")
     bins = encoder.fit_transform(np.array(numbers, float)[:, None]).indices
     np.testing.assert_array_equal(bins, [seen.index(logarithmic_bin(x)) for x in numbers])
     expected = [max(0, sum(b <= logarithmic_bin(x) for b in seen) - 1) for x in others]
@@ -210,7 +210,9 @@ def test_logarithmic_bins(numbers, others):
 
 
 def test_names_of_bins():
-    encoder = FieldEncoder(numeric="log2").fit(np.array([[-9], [0], [1], [2], [3], [30], [1e6]]))
+    encoder = FieldEncoder(numeric="squared_log").fit(
+        np.array([[-9], [0], [1], [2], [3], [30], [1e6]])
+    )
     last = math.ceil(math.exp(math.sqrt(math.floor(math.log(1e6) ** 2))))
     assert encoder.get_feature_names_out(["n"]).tolist() == [
         *("n<0", "n=[0, 1)", "n=[1, 2)", "n=[2, 3)", "n=[3, 28)", f"n=[28, {last})", f"n>={last}"),
@@ -356,7 +358,7 @@ def test_wide_and_deep_takes_numbers_as_they_are():
         ({}, {"a": [{"x": 1}, {"y": 2}]}, "'a' holds values that are no categories"),
         ({"separators": {"a": "|"}}, {"a": ["x|y"]}, "separators need n_buckets"),
         ({"separators": {"b": "|"}, "n_buckets": 4}, {"a": ["x"]}, "separators names 'b'"),
-        ({"numeric": "quantile", "n_buckets": 4}, {"a": [1.0]}, "numeric='log2'"),
+        ({"numeric": "quantile", "n_buckets": 4}, {"a": [1.0]}, "numeric='squared_log'"),
         ({"min_frequency": 2, "n_buckets": 4}, {"a": [1.0]}, "min_frequency"),
         ({"n_buckets": 2**30}, {"a": [1.0], "b": [1.0], "c": [1.0]}, "columns"),
         ({"n_buckets": 1}, {"a": [1.0]}, "n_buckets"),
