@@ -291,15 +291,17 @@ def difference(losses, others):
     return gap.mean(), gap.std(ddof=1) / np.sqrt(len(gap))
 
 
-def study_defaults(sets):
-    """The defaults in cross-validation."""
+def study_defaults(sets, model):
+    """The defaults in cross-validation, of the models whose name begins with `model`."""
     import numpy as np
 
-    names = [*contestants(False)][1:]
+    names = [name for name in contestants(False) if name != BASELINE and name.startswith(model)]
     print(f"{'':<24}{BASELINE:>8}" + "".join(f"{name:>18}" for name in names))
     seconds, off = dict.fromkeys([BASELINE, *names], 0.0), {}
     for title, data in sets:
-        results = all_results(data, contestants(data.regression), splits(data)[0])
+        models = contestants(data.regression)
+        models = {name: models[name] for name in (BASELINE, *names)}
+        results = all_results(data, models, splits(data)[0])
         base = results[BASELINE][:, 0]
         line = f"{title:<24}{base.mean():>8.4f}"
         for name in names:
@@ -423,6 +425,7 @@ def rate_movies():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="part of the name of a data set")
+    parser.add_argument("--model", default="", help="beginning of the name of a model")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--vary", nargs="?", const="", help="other values than the defaults (of this model)"
@@ -440,7 +443,7 @@ def main():
         if not args.only:
             rate_movies()
     else:
-        study_defaults(sets)
+        study_defaults(sets, args.model)
     return 0
 
 
