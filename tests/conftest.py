@@ -19,7 +19,12 @@ def _seeded():
 
 
 @pytest.fixture(scope="session", params=["numpy", "numba"])
-def engine(request):
+def engine_name(request):
     if not find_spec(request.param):
         pytest.skip("numba is not installed")
-    return load(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def engine(engine_name):
+    return load(engine_name)

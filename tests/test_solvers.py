@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss
 
-from skfm._solvers import FTRL, AdaGrad
+from skfm import FMClassifier, WideDeepClassifier
+from skfm._solvers import FTRL, SOLVERS, AdaGrad, Solver
 from skfm._tables import Layout, Table
+
+from .common import small_clicks
 
 
 def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
@@ -174,3 +178,37 @@ def test_tables_grow_copy_and_restore(engine):
     assert found.value[2, 0] == 2
     assert all(a.dtype == np.float32 for a in found.arrays)
     assert all(len(array) == 3 for array in found.__getstate__()["arrays"])
+
+
+class Descent(Solver):
+    """Plain gradient descent."""
+
+    def start(self, values):
+        return []  # it has no states
+
+    def update(self, engine, arrays, rows, values, grad, count, step):
+        (table,) = arrays
+        table[slice(None) if rows is None else rows] = values - self.learning_rate * grad
+
+
+def test_a_solver_is_a_class_and_an_entry(engine_name, monkeypatch):
+    monkeypatch.setitem(SOLVERS, "descent", Descent)
+    clicks = small_clicks(400)
+    params = {"solver": "descent", "engine": engine_name, "random_state": 0}
+    step = FMClassifier(0, learning_rate=0.01, l2_linear=0.0, batch_size=400, **params)
+    step.partial_fit(clicks.X, clicks.y, classes=[0, 1])
+    start = (clicks.y.sum() + 0.5) / 401
+    expected = 0.01 * (clicks.y - start) @ clicks.X
+    np.testing.assert_allclose(step.coef_[0], expected, rtol=1e-5, atol=1e-6)
+    constant = log_loss(clicks.y, np.full(400, clicks.y.mean()))
+    for model in (
+        FMClassifier(learning_rate=0.02, **params),
+        WideDeepClassifier(wide_learning_rate=0.02, deep_learning_rate=0.02, **params),
+        WideDeepClassifier(wide_learning_rate=0.02, **params | {"solver": ("descent", "adagrad")}),
+    ):
+        model.fit(clicks.X, clicks.y)
+        loss = log_loss(clicks.y, model.predict_proba(clicks.X))
+        assert loss < (constant + clicks.bayes_log_loss) / 2
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="'solver' parameter of FMClassifier must be"):
+        step.fit(clicks.X, clicks.y)

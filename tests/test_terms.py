@@ -1,5 +1,7 @@
 """Terms against their definitions, written out by brute force, and against finite differences."""
 
+import pickle
+from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -8,8 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from skfm._base import FieldsBase
 from skfm._crosses import check_crosses
 from skfm._fields import check_fields
+from skfm._hashing import hashed_normal
+from skfm._parameters import Training, WithFields, documented
+from skfm._prediction import Regressor
+from skfm._tables import Layout, Setting
 from skfm._terms import (
     Evaluation,
     FieldWeighted,
@@ -17,6 +24,7 @@ from skfm._terms import (
     Linear,
     Network,
     PooledInteractions,
+    Term,
 )
 
 from .common import make_batch
@@ -239,3 +247,57 @@ def test_all_weights_one_is_the_factorization_machine(engine):
     found, _ = FieldWeighted(2, 3, 0.1, (0, 0)).forward(Evaluation(engine, batch, weighted))
     expected, _ = PooledInteractions(2, 0.1, (0, 0)).forward(Evaluation(engine, batch, plain))
     np.testing.assert_allclose(found, expected)
+
+
+class Product(Term):
+    """The product of two weighted sums, of the columns of field 0 and of those of field 1."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def layouts(self):
+        initial = lambda columns: hashed_normal(self.key, columns, 1, 0.5)  # noqa: E731
+        return [Layout("product", "columns", {"product": 1}, initial)]
+
+    def forward(self, evaluation):
+        return evaluation.pooled("product")[:, :, 0].prod(axis=1), None
+
+    def backward(self, evaluation, memory, delta):
+        others = evaluation.pooled("product")[:, ::-1]
+        evaluation.add_pooled("product", delta[:, None, None] * others)
+
+    def attributes(self, columns, values, seen):
+        seen["product"] = columns.per_value(values["product"])[:, 0]
+
+
+@documented({})
+@dataclass(repr=False, eq=False, kw_only=True)
+class ProductRegressor(FieldsBase, Training, WithFields, Regressor):
+    def _make_terms(self, fields, crosses, key):
+        return [Linear(), Product(key)]
+
+    def _settings(self, fields, total):
+        setting = Setting.of(self, "adagrad", learning_rate=0.3)
+        return dict.fromkeys(["bias", "linear", "product"], setting)
+
+
+def test_a_model_is_a_list_of_terms(engine_name):
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(4, size=(2, 600))
+    X = np.hstack([np.eye(4)[first], np.eye(4)[second]])
+    y = 10.0 * np.array([-1, 2, 0, 1])[first] * np.array([1, -1, 2, 0])[second]
+    model = ProductRegressor(fields=2, engine=engine_name, random_state=0).fit(X[:400], y[:400])
+    assert model.score(X[400:], y[400:]) > 0.99
+    fitted = model._fitted
+    u = fitted.spread("product")[0]
+    products = (X[:, :4] @ u[:4]) * (X[:, 4:] @ u[4:]) * fitted.target.scale
+    expected = model.intercept_ + X @ model.coef_[0] + products
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4, atol=1e-4)
+
+    params = dict(fields=2, engine=engine_name, batch_size=50, random_state=0)
+    whole = ProductRegressor(**params).partial_fit(X, y)
+    sliced = ProductRegressor(**params).partial_fit(X[:300], y[:300])
+    loaded = pickle.loads(pickle.dumps(sliced))
+    for other in (sliced, loaded):
+        other.partial_fit(X[300:], y[300:])
+        np.testing.assert_array_equal(other.predict(X), whole.predict(X))

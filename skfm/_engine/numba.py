@@ -9,8 +9,10 @@ vectorized.
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numba import config, njit, uint64
@@ -37,13 +39,31 @@ _AHEAD = 4
 _NO_UNITS = Units(np.empty(0), np.empty(0))
 
 
+def _ingredients():
+    """A digest of all that kernels are made of: the files here, and a constant from elsewhere."""
+    digest = sha256(repr(MAX_VALUE).encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+_INGREDIENTS = _ingredients()
+
+
 def _compiled(function):
     # No fastmath: LLVM would be free to round the rows of one batch in different ways.
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        compiled = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written to, so that each process compiles anew
         return njit(**options)(function)
+    # Numba takes compiled code from its cache unless the function's own file has changed,
+    # though other files are in it, too. There is no public way to tell it; a numba without
+    # these attributes does as ever.
+    with suppress(AttributeError):
+        index = compiled._cache._cache_file
+        index._source_stamp = index._source_stamp, _INGREDIENTS
+    return compiled
 
 
 # -- threads --------------------------------------------------------------------------
