@@ -5,7 +5,6 @@ Each group owns the documentation, the default values and the constraints of its
 """
 
 import inspect
-from collections.abc import Set
 from dataclasses import KW_ONLY, dataclass
 from itertools import product
 from numbers import Integral, Real
@@ -21,25 +20,8 @@ _PENALTY = [Interval(Real, 0, 1e9, closed="both")]
 _COUNT = [Interval(Integral, 0, None, closed="left")]
 _NUMBER = [Interval(Integral, 1, None, closed="left")]
 
-
-class _Pairs(Set):
-    """All pairs of solvers."""
-
-    _from_iterable = frozenset
-
-    def __iter__(self):
-        return product(SOLVERS, SOLVERS)
-
-    def __contains__(self, pair):
-        return pair in list(self)
-
-    def __len__(self):
-        return len(SOLVERS) ** 2
-
-
 # Live: a solver that is added to the table is accepted.
 _SOLVER = StrOptions(SOLVERS.keys())
-_TWO_SOLVERS = Options(tuple, _Pairs())
 
 
 @dataclass(repr=False, eq=False)
@@ -181,7 +163,7 @@ class WideAndDeep:
 
     _constraints = {
         "k": _COUNT,
-        "solver": [_SOLVER, _TWO_SOLVERS],
+        "solver": [_SOLVER, Options(tuple, set(product(SOLVERS, SOLVERS)))],
         "ftrl_beta": _RATE,
         "hidden_layer_sizes": ["array-like", *_NUMBER],
         "activation": [StrOptions(set(ACTIVATIONS))],

@@ -204,7 +204,6 @@ def test_a_solver_is_a_class_and_an_entry(engine_name, monkeypatch):
     for model in (
         FMClassifier(learning_rate=0.02, **params),
         WideDeepClassifier(wide_learning_rate=0.02, deep_learning_rate=0.02, **params),
-        WideDeepClassifier(wide_learning_rate=0.02, **params | {"solver": ("descent", "adagrad")}),
     ):
         model.fit(clicks.X, clicks.y)
         loss = log_loss(clicks.y, model.predict_proba(clicks.X))
