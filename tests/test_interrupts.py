@@ -22,6 +22,7 @@ from collections.abc import Callable
 from concurrent import futures
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,6 @@ from scipy.sparse import csr_array
 
 import skfm
 from skfm import _threads, _training
-from skfm._engine import load
 from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
 from skfm.preprocessing import FieldEncoder
 
@@ -391,7 +391,7 @@ def use_threads_for_little_work(engine):
     """Let a few rows be enough for a second thread."""
     _training._WORTH_A_THREAD, _training._MAX_ROWS = 0, 64
     if engine == "numba":
-        load("numba")._WORTH_A_THREAD = 0
+        import_module("skfm._engine.kernels")._WORTH_A_THREAD = 0
 
 
 def try_points(engine, first, n_points):

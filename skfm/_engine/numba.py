@@ -6,27 +6,16 @@ flat and by unsigned numbers, as numba's handling of negative ones keeps loops f
 vectorized.
 """
 
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
-from numba import config, njit, uint64
+from numba import njit, uint64
 from numpy.lib.stride_tricks import as_strided
 
 from .._batch import MAX_VALUE, Units
+from .kernels import compiled, run, threads  # noqa: F401 (threads is of the engine)
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
-
-if config.DISABLE_JIT:
-    raise ImportError("NUMBA_DISABLE_JIT is set")
-
-# Multiplications below which a kernel is done before a second thread has woken up.
-_WORTH_A_THREAD = 2_000_000
 
 # Numbers that one vector instruction is given, a cache line of them; LLVM splits it for
 # smaller machines.
@@ -37,83 +26,6 @@ _WIDE = 4 * _LANES
 _AHEAD = 4
 
 _NO_UNITS = Units(np.empty(0), np.empty(0))
-
-
-def _ingredients():
-    """A digest of all that kernels are made of: the files here, and a constant from elsewhere."""
-    digest = sha256(repr(MAX_VALUE).encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-_INGREDIENTS = _ingredients()
-
-
-def _compiled(function):
-    # No fastmath: LLVM would be free to round the rows of one batch in different ways.
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder can be written to, so that each process compiles anew
-        return njit(**options)(function)
-    # Numba takes compiled code from its cache unless the function's own file has changed,
-    # though other files are in it, too. There is no public way to tell it; a numba without
-    # these attributes does as ever.
-    with suppress(AttributeError):
-        index = compiled._cache._cache_file
-        index._source_stamp = index._source_stamp, _INGREDIENTS
-    return compiled
-
-
-# -- threads --------------------------------------------------------------------------
-
-_local = threading.local()
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
-    os.register_at_fork(after_in_child=_local.__dict__.clear)
-
-
-@contextmanager
-def threads(n):
-    """Let kernels that this thread calls within the context run on `n` threads."""
-    before = _local.__dict__.copy()
-    with ThreadPoolExecutor(max(n - 1, 1), "skfm") as executor:  # starts none before it is asked
-        _local.n, _local.executor = n, executor
-        try:
-            yield
-        finally:
-            _local.__dict__.clear()
-            _local.__dict__.update(before)
-
-
-def _run(kernel, work, *args):
-    """Call ``kernel(*args, part, n_parts)`` for all parts, at a time if `work` is enough."""
-    n = getattr(_local, "n", 1)
-    if n == 1 or work < _WORTH_A_THREAD:
-        return [kernel(*args, 0, 1)]
-    others, alone = [], []
-    try:
-        for part in range(1, n):
-            try:
-                others.append(_local.executor.submit(kernel, *args, part, n))
-            except RuntimeError:  # no thread could start, or an interrupt ended the executor
-                alone.append(part)
-        done = [kernel(*args, part, n) for part in (0, *alone)]
-    finally:
-        _wait_for(others)
-    return [*done, *(other.result() for other in others)]
-
-
-def _wait_for(futures):
-    """Wait even after Ctrl-C: nobody may write to the tables behind our back."""
-    interrupt = None
-    while not all(future.done() for future in futures):
-        try:
-            wait(futures)
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt:
-        raise interrupt
 
 
 # -- batches --------------------------------------------------------------------------
@@ -146,7 +58,7 @@ def assemble(batcher, rows):
     return touched if batcher.renumbers else None, *arrays
 
 
-@_compiled
+@compiled
 def _assemble(
     rows,
     indptr,
@@ -215,7 +127,7 @@ def distinct(slots, stamp):
     return _renumber(local, stamp), local
 
 
-@_compiled
+@compiled
 def _renumber(slots, stamp):
     """Turn slots into their positions among the distinct ones, in place; return these.
 
@@ -282,7 +194,7 @@ def _flat(rows):
     return as_strided(rows, (size,), (rows.itemsize,)), rows.strides[0] // rows.itemsize
 
 
-@_compiled
+@compiled
 def _prefetch_row(table, rows, width, i):
     """Ask for the row that is needed a few rows after `rows[i]`."""
     if i + uint64(_AHEAD) < uint64(len(rows)):
@@ -291,7 +203,7 @@ def _prefetch_row(table, rows, width, i):
             prefetch(table, first + j)
 
 
-@_compiled
+@compiled
 def _gather(table, width, rows, values, stride):
     for i in range(uint64(len(rows))):
         _prefetch_row(table, rows, width, i)
@@ -315,7 +227,7 @@ def _powers(batch, power):
     return batch.values * batch.values if power else np.ones_like(batch.values)
 
 
-@_compiled
+@compiled
 def _linear(indptr, indices, values, w, scores):
     for n in range(len(scores)):
         total = scores.dtype.type(0)
@@ -331,7 +243,7 @@ def column_sums(batch, weight, power=1):
     return sums
 
 
-@_compiled
+@compiled
 def _sum_columns(indptr, indices, values, weight, sums):
     for n in range(len(weight)):
         for e in range(uint64(indptr[n]), uint64(indptr[n + 1])):
@@ -358,7 +270,7 @@ def pool(batch, V):
     k = V.shape[1]
     E = batch.scratch((len(batch.indptr) - 1, k), batch.dtype)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), E.ravel()
-    _run(_pooling(k)[0], len(batch.indices) * k, *arrays)
+    run(_pooling(k)[0], len(batch.indices) * k, *arrays)
     return E
 
 
@@ -367,7 +279,7 @@ def pool_gradient(batch, dE):
     dV = _rows_of(batch, (len(batch.touched), k), dE.dtype)
     dV.fill(0)
     arrays = batch.indptr, batch.indices, batch.values, dE.ravel(), *_flat(dV)
-    _run(_pooling(k)[1], len(batch.indices) * k, *arrays)
+    run(_pooling(k)[1], len(batch.indices) * k, *arrays)
     return dV
 
 
@@ -375,7 +287,7 @@ def pool_gradient(batch, dE):
 def _pooling(k):
     """The two kernels for rows of k numbers."""
 
-    @_compiled
+    @compiled
     def forward(indptr, indices, values, V, width, E, part, n_parts):
         n, zero = len(indptr) - 1, E.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
@@ -385,7 +297,7 @@ def _pooling(k):
                 pooled = add_scaled(pooled, v, values[e])
             store(E, row * uint64(k), pooled)
 
-    @_compiled
+    @compiled
     def backward(indptr, indices, values, dE, dV, width, part, n_parts):
         zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
         for row in range(uint64(len(indptr) - 1)):
@@ -409,7 +321,7 @@ def interact(batch, V):
         return row_sums(batch, V), None
     scores = np.empty(batch.n_rows, batch.dtype)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), scores
-    _run(_kernels(batch, V)[0], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
+    run(_kernels(batch, V)[0], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
     return scores, None
 
 
@@ -419,7 +331,7 @@ def interact_gradient(batch, V, partners, delta):
     dV = _rows_of(batch, V.shape, V.dtype)
     dV.fill(0)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), delta, *_flat(dV)
-    _run(_kernels(batch, V)[1], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
+    run(_kernels(batch, V)[1], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
     return dV
 
 
@@ -433,7 +345,7 @@ def _kernels(batch, V):
 def _one_field(k):
     """The two kernels of the factorization machine: each entry meets the sum of the others."""
 
-    @_compiled
+    @compiled
     def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
         n, zero = len(scores), scores.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
@@ -446,7 +358,7 @@ def _one_field(k):
                 total = add_scaled(total, scaled, zero + 1)
             scores[row] = score + sum_of(pairs)
 
-    @_compiled
+    @compiled
     def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
         zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
         for row in range(uint64(len(delta))):
@@ -472,7 +384,7 @@ def _one_field(k):
 def _fields(k):
     """The two kernels of the field-aware machine."""
 
-    @_compiled
+    @compiled
     def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
         n, zero, Fk = len(scores), scores.dtype.type(0), uint64(F * k)
         E = np.full(F * F * k, zero)
@@ -510,7 +422,7 @@ def _fields(k):
                 pairs = _add_pairs(pairs, V, place, block, x_of, n_fields, zero, k)
             scores[row] = score + sum_of(pairs)
 
-    @_compiled
+    @compiled
     def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
         # T[a, b] is the pooled vector of field b for field a: all that meets field a is
         # contiguous. Each thread has fields of its own.
@@ -597,10 +509,10 @@ def _add_pairs(pairs, V, place, block, x_of, n, zero, k):
 
 def add_penalty(grad, values, count, l2):
     l2 = _row(l2, grad)
-    return all(_run(_add_penalty, grad.size, *_flat(grad), *_flat(values), count, l2))
+    return all(run(_add_penalty, grad.size, *_flat(grad), *_flat(values), count, l2))
 
 
-@_compiled
+@compiled
 def _add_penalty(grad, width, values, width_v, count, l2, part, n_parts):
     n = 1 + (len(grad) - len(l2)) // width
     usable = True
@@ -632,10 +544,10 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     rows = np.arange(len(values)) if rows is None else rows
     rate, l1 = _row(learning_rate, grad), _row(l1, grad)
     arrays = table.ravel(), accum.ravel(), rows, *_flat(grad), count
-    _run(_adagrad, 8 * grad.size, *arrays, rate, l1, l1.any())
+    run(_adagrad, 8 * grad.size, *arrays, rate, l1, l1.any())
 
 
-@_compiled
+@compiled
 def _adagrad(table, accum, rows, grad, width, count, rate, l1, shrinks, part, n_parts):
     n, width_t = len(rows), uint64(len(l1))
     for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
@@ -656,10 +568,10 @@ def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     rows = np.arange(len(values)) if rows is None else rows
     number = grad.dtype.type
     settings = _row(learning_rate, grad), number(beta), _row(l1, grad)
-    _run(_ftrl, 8 * grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
+    run(_ftrl, 8 * grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
 
 
-@_compiled
+@compiled
 def _ftrl(table, z, n, rows, grad, width, rate, beta, l1, part, n_parts):
     size, width_t = len(rows), uint64(len(l1))
     for i in range(uint64(size * part // n_parts), uint64(size * (part + 1) // n_parts)):
