@@ -60,9 +60,9 @@ def warn_of_outcome(model, data):
 
 
 def _largest_value(model, data):
-    """A sentence that names the largest value, relative to the others in its column."""
+    """A sentence that names the largest value, relative to the others in its column, if any is."""
     column, value, units = model._batcher(model._fitted, data.X).largest(data.used)
-    if units == 0:
+    if units <= 1:
         return ""
     name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
