@@ -28,6 +28,11 @@ every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
 every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)
 every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
+# Most tests make few passes on few rows: that more would do better is beside their point.
+few_passes = pytest.mark.filterwarnings(
+    "ignore:Stopped after max_iter:sklearn.exceptions.ConvergenceWarning"
+)
+
 
 def small_clicks(n_samples=300, **kwargs):
     return make_clicks(n_samples, n_fields=4, n_categories=12, random_state=0, **kwargs)

@@ -24,7 +24,20 @@ from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm._batch import Batcher
 from skfm._engine import load
 
-from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, fields_of, scores, small_clicks, targets
+from .common import (
+    CLASSIFIERS,
+    ESTIMATORS,
+    SOLVERS,
+    few_passes,
+    fields_of,
+    scores,
+    small_clicks,
+    targets,
+)
+
+pytestmark = few_passes
+
+nothing_to_learn = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
 
@@ -75,11 +88,11 @@ def test_the_engines_have_the_same_functions():
 
 
 @needs_numba
+@nothing_to_learn
 @pytest.mark.parametrize("cls", ESTIMATORS)
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
-@settings(max_examples=12, deadline=None)
-@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), index_dtype=st.sampled_from([np.int32, np.int64]))
 def test_the_engines_train_the_same_model(cls, solver, index_dtype, data):
     X, y, fields, weight, parameters = data.draw(problems(index_dtype))
     if cls in CLASSIFIERS and len(np.unique(y)) < 2:
@@ -127,6 +140,7 @@ def several_entries(n_rows=300):
 
 
 @needs_numba
+@nothing_to_learn
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("cls", CLASSIFIERS)
 def test_the_number_of_threads_does_not_change_a_bit(cls, solver, eager_threads):
@@ -330,6 +344,7 @@ def run_python(code, **environment):
 
 
 @needs_numba
+@pytest.mark.slow
 def test_it_works_where_nothing_can_be_cached():
     run = run_python("""
         import numba.core.caching
@@ -348,6 +363,7 @@ def test_it_works_where_nothing_can_be_cached():
 
 
 @needs_numba
+@pytest.mark.slow
 def test_a_numba_that_may_not_compile_is_done_without():
     code = """
         from skfm import FMClassifier

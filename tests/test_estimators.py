@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, WideDeepRegressor
+from skfm import FFMClassifier, FMClassifier, FMRegressor
 from skfm._batch import Batcher
 from skfm._engine import load
 from skfm._training import Sample, centre
@@ -34,6 +34,7 @@ from .common import (
     every_classifier,
     every_estimator,
     every_solver,
+    few_passes,
     fields_of,
     named,
     scores,
@@ -42,10 +43,12 @@ from .common import (
     vectors,
 )
 
+pytestmark = few_passes
+
 
 @parametrize_with_checks(
-    [cls(max_iter=12, solver=solver) for cls in ESTIMATORS for solver in SOLVERS]
-    + [WideDeepClassifier(max_iter=12), WideDeepRegressor(max_iter=12)],
+    # Wide & Deep models have both solvers.
+    [cls(max_iter=12) for cls in ESTIMATORS] + [FMClassifier(max_iter=12, solver="ftrl")],
     expected_failed_checks=lambda estimator: dict.fromkeys(
         (
             "check_sample_weight_equivalence_on_dense_data",
@@ -54,6 +57,8 @@ from .common import (
         "repeated rows fall into other mini-batches, as with SGDClassifier",
     ),
 )
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The fields inferred from X")  # as checks are of any columns
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -90,13 +95,12 @@ def formats(X):
     yield "duplicates", twice
 
 
-@every_estimator
-@every_solver
-def test_every_format_gives_the_same_model(cls, solver):
+@every_classifier
+def test_every_format_gives_the_same_model(cls, engine_name):
     clicks = small_clicks()
     clicks.X.data[:] = np.random.default_rng(0).choice([0.5, 1.0, 2.0], clicks.X.nnz)
     y = targets(cls(), clicks)
-    params = dict(solver=solver, max_iter=3, random_state=0)
+    params = dict(engine=engine_name, max_iter=3, random_state=0)
     params.update(fields_of(cls, clicks))
     expected = scores(cls(**params).fit(clicks.X, y), clicks.X)
     for name, X in formats(clicks.X):
@@ -108,32 +112,32 @@ def test_every_format_gives_the_same_model(cls, solver):
 
 
 @every_estimator
-def test_a_stored_zero_is_as_if_absent(cls):
+def test_a_stored_zero_is_as_if_absent(cls, engine_name):
     clicks = small_clicks()
     y = targets(cls(), clicks)
-    fields = fields_of(cls, clicks)
+    params = dict(engine=engine_name, max_iter=3, random_state=0)
+    params.update(fields_of(cls, clicks))
     X = csr_array(clicks.X)
     X.data[::7] = 0
     pruned = X.copy()
     pruned.eliminate_zeros()
-    models = [cls(max_iter=3, random_state=0, **fields).fit(Z, y) for Z in (X, pruned)]
+    models = [cls(**params).fit(Z, y) for Z in (X, pruned)]
     np.testing.assert_array_equal(scores(models[0], clicks.X), scores(models[1], clicks.X))
 
 
 @every_estimator
-@every_solver
-def test_fits_are_reproducible_to_the_bit(cls, solver):
+def test_fits_are_reproducible_to_the_bit(cls, engine_name):
     clicks = small_clicks(300)  # enough rows for early stopping
     y = targets(cls(), clicks)
-    first, second = (
-        cls(solver=solver, max_iter=5, random_state=3).fit(clicks.X, y) for _ in range(2)
-    )
+    params = dict(engine=engine_name, max_iter=5)
+    first, second = (cls(random_state=3, **params).fit(clicks.X, y) for _ in range(2))
     assert first.loss_curve_ == second.loss_curve_
     np.testing.assert_array_equal(scores(first, clicks.X), scores(second, clicks.X))
-    other = cls(solver=solver, max_iter=5, random_state=4).fit(clicks.X, y)
+    other = cls(random_state=4, **params).fit(clicks.X, y)
     assert np.any(scores(other, clicks.X) != scores(first, clicks.X))
 
 
+@pytest.mark.slow
 def test_saved_models_predict_the_same_bits_in_a_new_process(tmp_path):
     clicks = small_clicks()
     models = [
@@ -170,11 +174,12 @@ def test_sample_weight_two_is_class_weight_two(cls, solver):
 
 @every_classifier
 @every_solver
-def test_sample_weight_two_is_twice_the_gradient(cls, solver):
+def test_sample_weight_two_is_twice_the_gradient(cls, solver, engine_name):
     """One step: the loss gradient of w doubled rows equals that of each row twice."""
     clicks = small_clicks(100)
     fields = fields_of(cls, clicks)
     params = dict(solver=solver, max_iter=1, batch_size=200, random_state=0, shuffle=False)
+    params["engine"] = engine_name
     weighted = cls(**params, **fields).fit(clicks.X, clicks.y, np.full(100, 2.0))
     twice = csr_array(np.repeat(clicks.X.toarray(), 2, axis=0))
     repeated = cls(**params, **fields).fit(twice, np.repeat(clicks.y, 2))
@@ -211,12 +216,12 @@ def test_a_row_of_weight_zero_is_as_if_absent(cls, solver, n_samples):
 
 @every_estimator
 @every_solver
-def test_a_column_never_seen_contributes_nothing(cls, solver):
+def test_a_column_never_seen_contributes_nothing(cls, solver, engine_name):
     clicks = small_clicks()
     y = targets(cls(), clicks)
     X = csr_array(clicks.X.toarray() * (np.arange(48) % 12 < 9))  # three unseen per field
-    fields = fields_of(cls, clicks)
-    model = cls(solver=solver, max_iter=3, random_state=0, **fields).fit(X, y)
+    params = dict(solver=solver, engine=engine_name, max_iter=3, random_state=0)
+    model = cls(**params, **fields_of(cls, clicks)).fit(X, y)
     unseen = np.arange(48) % 12 >= 9
     with_unseen = X.toarray() + unseen
     np.testing.assert_array_equal(scores(model, csr_array(with_unseen)), scores(model, X))
@@ -230,10 +235,11 @@ def test_a_column_never_seen_contributes_nothing(cls, solver):
 
 
 @pytest.mark.parametrize("cls", MACHINES)
-def test_public_attributes_are_the_model(cls):
+def test_public_attributes_are_the_model(cls, engine_name):
     """The formula of the docstring, computed from the attributes, is the prediction."""
     clicks = small_clicks()
-    model = cls(max_iter=5, random_state=0).fit(clicks.X, targets(cls(), clicks))
+    model = cls(max_iter=5, engine=engine_name, random_state=0)
+    model.fit(clicks.X, targets(cls(), clicks))
     X, V = clicks.X.toarray()[:20].astype(float), model.factors_[0].astype(float)
     if V.ndim == 2:
         gram = V @ V.T
@@ -306,6 +312,7 @@ def test_early_stopping_keeps_the_best_pass(cls):
 
 
 @every_estimator
+@pytest.mark.filterwarnings("ignore:The model came out constant")  # so soon and on so few rows
 def test_validation_rows_are_held_out_from_100_rows_on(cls):
     clicks = small_clicks(100)
     y = targets(cls(), clicks)
@@ -420,6 +427,7 @@ def test_regressors_follow_the_unit_of_y(cls):
     np.testing.assert_array_equal(constant.predict(clicks.X), 7e-9)
 
 
+@pytest.mark.slow
 def test_grid_search_in_a_pipeline_on_strings(tmp_path):
     clicks = small_clicks(400, exponent=1.5)
     frame = pd.DataFrame(clicks.categories).map("c{}".format).add_prefix("v")
@@ -451,7 +459,7 @@ def test_grid_search_with_as_many_rows_as_columns():
     assert clicks.X.shape == (48, 48)
     grid = {"k": [1, 2], "l2_factors": [0.1, 0.01], "solver": SOLVERS}
     model = FFMClassifier(fields=clicks.fields, max_iter=2, random_state=0)
-    search = GridSearchCV(model, grid, cv=3, n_jobs=2, error_score="raise")
+    search = GridSearchCV(model, grid, cv=3, error_score="raise")
     search.fit(clicks.X, clicks.y)
     np.testing.assert_array_equal(search.best_estimator_.fields_, clicks.fields)
 

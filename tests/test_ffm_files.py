@@ -100,7 +100,8 @@ def test_names_of_files(tmp_path, suffix):
     clicks = small_clicks()
     path = tmp_path / f"clicks.ffm{suffix}"
     dump_ffm_file(clicks.X, clicks.y, path, fields=clicks.fields)
-    first = (gzip.open if suffix else open)(path, "rt").readline()
+    with (gzip.open if suffix else open)(path, "rt") as file:
+        first = file.readline()
     columns = clicks.X.indices[:4]
     assert first.split() == [
         str(clicks.y[0]),

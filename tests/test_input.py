@@ -24,12 +24,15 @@ from .common import (
     SOLVERS,
     every_classifier,
     every_estimator,
+    few_passes,
     named,
     scores,
     small_clicks,
     targets,
     vectors,
 )
+
+pytestmark = few_passes
 
 
 @pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)
@@ -238,12 +241,13 @@ def test_the_memory_of_this_machine_is_known_on_linux():
     ],
 )
 @pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # as it may end badly
 def test_no_fit_ends_in_nan(cls, solver, factor, params, early_stopping):
     clicks = small_clicks(100)
     X = clicks.X.astype(np.float64).toarray()
     X[:, 3] *= factor
-    params = named(cls, solver=solver, early_stopping=early_stopping, random_state=0, **params)
-    model = cls(**params)
+    params = {"max_iter": 20, "early_stopping": early_stopping, **params}
+    model = cls(**named(cls, solver=solver, random_state=0, **params))
     model.fit(X, targets(model, clicks))
     assert np.isfinite(scores(model, X)).all()
     assert np.isfinite(model.predict_proba(X) if cls in CLASSIFIERS else 0).all()
@@ -292,6 +296,7 @@ def test_pure_noise_ends_constant_when_watched():
 
 
 @every_estimator
+@pytest.mark.filterwarnings("ignore::UserWarning")  # nothing is to be learned from such rows
 def test_shapes_at_the_edge(cls):
     y = np.array([0, 1, 0])
     for X in (np.ones((3, 1)), np.zeros((3, 2)), csr_array((3, 4)), np.eye(3)):

@@ -17,7 +17,7 @@ from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm.datasets import make_clicks
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "out_of_core.py"
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 2048
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or not EXAMPLE.exists(), reason="needs a checkout, and Unix"
@@ -48,22 +48,24 @@ def assert_same(state, expected):
         )
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(uninterrupted):
     folder, expected = uninterrupted
     checkpoint = folder / "checkpoint.joblib"
     checkpoint.unlink()
-    process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if re.match(r" *5 ", line):
-            process.send_signal(signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
+    with subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if re.match(r" *5 ", line):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
     assert joblib.load(checkpoint)["chunk"] == 4
     again = subprocess.run(command(folder), check=True, stdout=subprocess.PIPE, text=True)
     assert re.findall(r"^ *(\d+) ", again.stdout, re.MULTILINE)[:2] == ["4", "5"]
     assert_same(joblib.load(checkpoint), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["ffm", "csr"])
 def test_every_source_trains_the_same_model_and_can_start_anywhere(tmp_path, uninterrupted, source):
     subprocess.run(command(tmp_path, source), check=True, stdout=subprocess.PIPE)

@@ -23,6 +23,10 @@ import skfm
 from skfm import FFMClassifier, WideDeepClassifier, infer_fields
 from skfm.preprocessing import FieldEncoder
 
+from .common import few_passes
+
+pytestmark = few_passes
+
 
 @parametrize_with_checks(
     [
@@ -331,7 +335,7 @@ def test_in_a_grid_search_with_every_type_of_column():
         "fieldencoder__min_frequency": [None, 3],
         "ffmclassifier__l2_factors": [0.002],
     }
-    search = GridSearchCV(pipeline, grid, n_jobs=2, error_score="raise").fit(table, y)
+    search = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(table, y)
     assert search.best_score_ > 0.9
     new = table[:20].copy()
     new["site"], new["price"] = "never seen", np.nan

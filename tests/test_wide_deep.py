@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -17,8 +18,10 @@ from skfm._solvers import FTRL, AdaGrad
 from skfm.datasets import make_clicks
 from skfm.preprocessing import FieldEncoder
 
-from .common import SOLVERS, scores, small_clicks
+from .common import SOLVERS, few_passes, scores, small_clicks
 from .test_terms import crosses_by_definition, network
+
+pytestmark = few_passes
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -118,15 +121,14 @@ def test_grid_search_over_both_parts():
         "solver": [("ftrl", "adagrad"), "ftrl"],
         "k": [0, 2],
         "wide_l1": [0, 2],
-        "deep_learning_rate": [0.02, 0.1],
         "hidden_layer_sizes": [(), (8, 4)],
     }
     grid = {f"widedeepclassifier__{name}": values for name, values in grid.items()}
-    search = GridSearchCV(pipe, grid, scoring="neg_log_loss", cv=2, n_jobs=2, error_score="raise")
+    search = GridSearchCV(pipe, grid, scoring="neg_log_loss", cv=2, error_score="raise")
     search.fit(frame, clicks.y)
     results = search.cv_results_["mean_test_score"]
     # Without embeddings the settings of the deep part make no difference.
-    assert len(np.unique(results)) == 2 + 2 * 8
+    assert len(np.unique(results)) == 2 + 2 * 4
     assert np.isfinite(results).all()
 
 
@@ -228,14 +230,15 @@ def test_the_shape_of_a_model_cannot_change_where_training_goes_on(change):
 def test_crosses_of_huge_values_stay_finite():
     X = np.random.default_rng(0).random((200, 9))
     model = WideDeepClassifier(0, crosses=[tuple(range(9))], wide_l1=1e3, max_iter=2)
-    model.fit(X, np.arange(200) % 2)
+    with pytest.warns(ConvergenceWarning, match="constant"):
+        model.fit(X, np.arange(200) % 2)
     assert np.isfinite(model.predict_proba(np.full((1, 9), 1e35))).all()
 
 
 def test_all_pairs_of_very_many_fields_are_refused():
     X = np.ones((3, 2000))
     with pytest.raises(ValueError, match="1999000 pairs of the 2000 fields"):
-        WideDeepClassifier(crosses="all").fit(X, [0, 1, 0])
+        WideDeepClassifier(crosses="all", fields=2000).fit(X, [0, 1, 0])
 
 
 def test_a_cross_with_an_unseen_column_counts_nothing():
