@@ -7,6 +7,8 @@ from hypothesis import settings
 
 from skfm._engine import load
 
+from .common import ESTIMATORS, scores, small_clicks, targets
+
 # The same test does the same in every run; longer fuzzing looks further.
 settings.register_profile("repeatable", derandomize="SKFM_FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
@@ -28,3 +30,15 @@ def engine_name(request):
 @pytest.fixture(scope="session")
 def engine(engine_name):
     return load(engine_name)
+
+
+@pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)
+def fitted(request):
+    """A fitted estimator, its data, and a check that it is still as it was."""
+    clicks = small_clicks(60)
+    y = targets(request.param(), clicks)
+    model = request.param(max_iter=2, random_state=0).fit(clicks.X, y)
+    before = scores(model, clicks.X)
+    yield model, clicks.X, y
+    model.set_params(**request.param(max_iter=2, random_state=0).get_params())
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
