@@ -265,7 +265,7 @@ def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
             f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
             f"{per_column} numbers with the state of the solver"
-            + (f"; layers and crosses take {others} more" if others else "")
+            + (f"; other parameters take {others} more" if others else "")
             + ". Lower k, batch_size or the sizes of layers, merge fields (fields=), or drop "
             "rare columns."
         )

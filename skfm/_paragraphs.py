@@ -43,7 +43,7 @@ PARAGRAPHS = {
     those of parameters for these values; the attributes are for values as they are in X.
     """,
     "field_weights_penalty": """
-               + ½ l2_field_weights Σ_{a≤b} r_ab²
+        and in R(x), too, ½ l2_field_weights Σ_{a≤b} r_ab²
     """,
     "labels": """
     The intercept w₀ is not penalized and starts at the log-odds of the labels. More than two

@@ -126,7 +126,14 @@ class NotebookRepr:
     _doc_link_template = "#"
 
     # Attributes with a row for each column, which are built on request.
-    _wide_attributes = ("coef_", "factors_", "embeddings_", "fields_", "cross_coef_")
+    _wide_attributes = (
+        "coef_",
+        "factors_",
+        "embeddings_",
+        "fields_",
+        "cross_coef_",
+        "field_weights_",
+    )
     _hidden = ()
 
     def _get_fitted_attr_html(self, doc_link=""):

@@ -71,7 +71,8 @@ class Term:
     Attributes
     ----------
     per_row : int
-        How many numbers a row of the data is turned into, for the size of batches.
+        How many numbers a row of the data is turned into on the way to a score, the largest
+        arrays only: what a batch may have rows for, and needs memory for.
     structure : dict
         Parameters of the estimator, with their values, that decide what the parameters
         mean: they cannot change where training goes on.
@@ -85,11 +86,19 @@ class Term:
     needs_rows = False
 
     def layouts(self):
-        """The tables that the term reads, a list of `Layout`."""
+        """The tables that the term reads, a list of `Layout`.
+
+        Of columns, buckets of crosses or all: `forward` gets the values of those rows that
+        the batch touches, and `backward` adds a gradient of their shape.
+        """
         raise NotImplementedError
 
     def forward(self, evaluation):
         """Score the rows of a batch.
+
+        ``evaluation[table]`` are values of a table, ``evaluation.pooled(table)`` those of
+        columns summed by field; ``evaluation.batch.field`` has the field of each column that
+        is touched, and the engine sums over rows and columns.
 
         Returns
         -------
@@ -113,6 +122,8 @@ class Term:
         Parameters
         ----------
         columns : Columns
+            ``per_value`` divides by their units, ``units.shift`` is what is subtracted
+            from their values, ``shifted`` those of which it is not 0, ``field`` their field.
         values : dict of ndarray
             The whole tables.
         seen : dict

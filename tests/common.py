@@ -70,6 +70,24 @@ def targets(estimator, clicks):
     return 5000 + 1000 * (np.log(clicks.proba / (1 - clicks.proba)) + noise)
 
 
+def pair_weights(model):
+    """What the pair of each two columns counts in the documented formula of a machine."""
+    V = vectors(model)[0].astype(float)
+    if V.ndim == 2:
+        gram = V @ V.T
+        if hasattr(model, "field_weights_"):
+            gram *= model.field_weights_[0][np.ix_(model.fields_, model.fields_)]
+        return gram
+    met = V[:, model.fields_]  # met[i, j]: what column i meets column j with
+    return np.einsum("ijk,jik->ij", met, met)
+
+
+def pair_scores(model, X):
+    """The interactions of the rows of a dense X, by the formula of a machine."""
+    gram = pair_weights(model)
+    return 0.5 * (np.einsum("ni,ij,nj->n", X, gram, X) - X**2 @ np.diag(gram))
+
+
 def scores(estimator, X):
     """The most detailed prediction an estimator has."""
     if hasattr(estimator, "decision_function"):

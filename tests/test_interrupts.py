@@ -32,7 +32,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import skfm
-from skfm import _threads, _training
+from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier, _threads, _training
 from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
 from skfm.preprocessing import FieldEncoder
 
@@ -89,7 +89,7 @@ def make_rows(width, entries):
 def make_model(cls, k, engine, n_jobs):
     model = cls(k, engine=engine, n_jobs=n_jobs, max_iter=2, tol=None, random_state=0)
     params = {"batch_size": 32, "learning_rate": 0.1}
-    if cls in CLASSIFIERS[:1] + REGRESSORS[1:2]:
+    if cls in (FMClassifier, FFMRegressor):
         params["solver"] = "ftrl"
     if "fields" in model.get_params():
         params["fields"] = 4
@@ -104,7 +104,7 @@ def model_cases(cls, engine, rows, several=False, k=8):
     (old, new, newer), y = rows
     y = y if several or cls in REGRESSORS else y > 1
     first = {"classes": np.unique(y)} if cls in CLASSIFIERS else {}
-    on_threads = several or cls is REGRESSORS[1]
+    on_threads = several or cls is FFMRegressor
     settings = pickle.dumps(make_model(cls, k, engine, 2 if on_threads else None))
 
     def fresh():
@@ -452,11 +452,11 @@ def limited(name, headroom):
 def try_limits(name, first, n_limits):
     """Make calls with less and less memory."""
     rows = make_rows(width=8_000, entries=20)
-    _, FFM, _, WideDeep = CLASSIFIERS
-    cases = [*model_cases(FFM, "numpy", rows, k=16), *model_cases(WideDeep, "numpy", rows, k=16)]
+    cases = model_cases(FFMClassifier, "numpy", rows, k=16)
+    cases = [*cases, *model_cases(WideDeepClassifier, "numpy", rows, k=16)]
     if "numba" in ENGINES:
-        cases += model_cases(FFM, "numba", rows, k=16)
-        cases += model_cases(FFM, "numba", rows, several=True, k=16)
+        cases += model_cases(FFMClassifier, "numba", rows, k=16)
+        cases += model_cases(FFMClassifier, "numba", rows, several=True, k=16)
     rng = np.random.default_rng(list(LIMITS).index(name))
     rounds = range(-(-n_limits // len(cases)))
     order = np.concatenate([rng.permutation(len(cases)) for _ in rounds])

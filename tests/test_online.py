@@ -58,10 +58,19 @@ def first_call(cls):
 def same(one, other, X):
     """Whether two models are the same: their predictions, parameters and histories."""
     np.testing.assert_array_equal(scores(one, X), scores(other, X))
-    for name in ("coef_", "intercept_", "factors_", "embeddings_", "cross_coef_", "coefs_"):
-        if hasattr(one, name):
-            for array, other_array in zip(getattr(one, name), getattr(other, name), strict=True):
-                np.testing.assert_equal(array, other_array)
+    np.testing.assert_equal(parameters(one), parameters(other))
+
+
+def parameters(estimator):
+    """All parameters and states of each output, columns in the order of the matrix."""
+    order = np.argsort(estimator._fitted.columns.seen)
+    return [
+        {
+            name: [a[order] if model.tables[name].of == "columns" else a for a in arrays]
+            for name, arrays in model.copy().items()
+        }
+        for model in estimator._fitted.models
+    ]
 
 
 @every_estimator

@@ -16,7 +16,7 @@ from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier
 from skfm._batch import units_of
 from skfm.preprocessing import FieldEncoder
 
-from .common import ESTIMATORS, REGRESSORS, every_estimator, few_passes, scores, vectors
+from .common import ESTIMATORS, REGRESSORS, every_estimator, few_passes, pair_scores, scores
 
 pytestmark = few_passes
 
@@ -110,12 +110,7 @@ def test_attributes_are_in_the_units_of_the_matrix(cls, engine, deep):
             hidden = np.maximum(hidden @ W + b, 0)
         raw += (hidden @ model.coefs_[-1])[:, 0]
     if not hasattr(model, "embeddings_") or deep.get("interactions"):
-        V = vectors(model)[0].astype(float).reshape(11, -1, model.k)
-        r = getattr(model, "field_weights_", np.ones((1, 6, 6)))[0]
-        for i in range(11):
-            for j in range(i):
-                pair = V[i, fields[j] % V.shape[1]] @ V[j, fields[i] % V.shape[1]]
-                raw += r[fields[i], fields[j]] * pair * X[:, i] * X[:, j]
+        raw += pair_scores(model, X)
     np.testing.assert_allclose(scores(model, X), raw, rtol=1e-3, atol=1e-3 * np.std(raw))
 
 
