@@ -163,6 +163,15 @@ class Fields:
         if variables and np.array_equal(self.starts, list(variables.values())) and self.ascending:
             self.names = list(variables)
 
+    def check_order(self, variables):
+        """Raise ValueError if a matrix has the same variables in another order."""
+        given = list(variables or [])
+        if self.names is not None and given != self.names and set(given) == set(self.names):
+            raise ValueError(
+                f"X has its variables in another order: {_some(given)} instead of "
+                f"{_some(self.names)}."
+            )
+
     def position(self, name, feature_names=None):
         """The number, counted from 0, of the field of a variable.
 
