@@ -74,7 +74,7 @@ def infer(X):
     fields = Fields(np.array(starts), np.arange(len(starts)), n_features)
     doubt = None
     if len(starts) > MANY_FIELDS:
-        doubt = "so many are as with text, where each column is one"
+        doubt = f"more than {MANY_FIELDS}, as with text, where every column becomes a field"
     elif entries_per_row(X).min() < len(starts):
         doubt = "some rows have no entry in one of them"
     return fields, doubt
@@ -141,7 +141,7 @@ class Fields:
     the matrix said so.
     """
 
-    names = None
+    variables = names = None
 
     def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
@@ -160,16 +160,16 @@ class Fields:
 
     def name_after(self, variables):
         """Take the names of variables, a dict of their first columns, if they are the fields."""
-        if variables and np.array_equal(self.starts, list(variables.values())) and self.ascending:
-            self.names = list(variables)
+        self.variables = list(variables or [])
+        if self.ascending and np.array_equal(self.starts, list((variables or {}).values())):
+            self.names = self.variables
 
     def check_order(self, variables):
         """Raise ValueError if a matrix has the same variables in another order."""
-        given = list(variables or [])
-        if self.names is not None and given != self.names and set(given) == set(self.names):
+        given, known = list(variables or []), self.variables or []
+        if given != known and set(given) == set(known):
             raise ValueError(
-                f"X has its variables in another order: {_some(given)} instead of "
-                f"{_some(self.names)}."
+                f"X has its variables in another order: {_some(given)} instead of {_some(known)}."
             )
 
     def position(self, name, feature_names=None):
@@ -180,7 +180,7 @@ class Fields:
         if self.names is not None:
             if name in self.names:
                 return self.names.index(name)
-            raise ValueError(f"There is no field {name!r}, but {_some(self.names)}.")
+            raise ValueError(f"There is no field {name!r}: the fields are {_some(self.names)}.")
         if feature_names is None:
             raise ValueError(
                 f"There is no field {name!r}, as X does not name its fields. Names come with "
@@ -194,7 +194,7 @@ class Fields:
         if len(found) != 1:
             raise ValueError(
                 f"{len(found) or 'No'} fields consist of columns that are called {name!r} or begin "
-                f"with '{name}_': pass the field's number (see fields_)."
+                f"with '{name}_' or '{name}=': pass the field's number (see fields_)."
             )
         return int(found[0])
 
