@@ -171,6 +171,7 @@ def test_attributes_during_a_refit_are_of_one_model():
         while not stop.is_set():
             coefs.add(model.coef_.tobytes())
             intercepts.add(model.intercept_.tobytes())
+            time.sleep(1e-4)  # or each kernel would wait for the interpreter
         return coefs, intercepts
 
     with ThreadPoolExecutor(1) as pool:
