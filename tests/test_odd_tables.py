@@ -69,14 +69,11 @@ def test_names_of_columns_are_unique(cells):
 
 
 def test_names_that_would_not_be_unique_are_refused():
-    for table in (
-        pd.DataFrame({"a": ["b=c"], "a=b": ["c"]}),
-        pl.DataFrame({"a": ["b=c"], "a=b": ["c"]}),
-    ):
-        encoder = FieldEncoder().fit(table)
-        assert encoder.transform(table).shape == (1, 4)
-        with pytest.raises(ValueError, match="Two columns would be called 'a=b=c'"):
-            encoder.get_feature_names_out()
+    table = pd.DataFrame({"a": ["b=c"], "a=b": ["c"]})
+    encoder = FieldEncoder().fit(table)
+    assert encoder.transform(table).shape == (1, 4)
+    with pytest.raises(ValueError, match="Two columns would be called 'a=b=c'"):
+        encoder.get_feature_names_out()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +84,8 @@ def test_masked_cells_are_missing(kind, params):
     values = np.array([["1", "2"], ["3", "1"], ["2", "4"]]).astype("i8").astype(kind)
     mask = [[False, True], [False, False], [True, False]]
     masked = np.ma.array(values, mask=mask)
-    expected = pd.DataFrame(values).mask(np.array(mask)).to_numpy(object)
+    expected = pd.DataFrame(values.astype(object) if kind == "S3" else values)
+    expected = expected.mask(np.array(mask)).to_numpy(object)
     if kind == "float32":
         expected = np.where(mask, np.float32(np.nan), values)
     expected = FieldEncoder(**params).fit_transform(expected)
@@ -108,7 +106,8 @@ def test_arrow_tables(params):
     encoder = FieldEncoder(**params).fit(table)
     expected = FieldEncoder(**params).fit(frame)
     assert encoder.feature_names_in_.tolist() == frame.columns
-    np.testing.assert_array_equal(encoder.get_feature_names_out(), expected.get_feature_names_out())
+    names = expected.get_feature_names_out(frame.columns)
+    np.testing.assert_array_equal(encoder.get_feature_names_out(), names)
     for rows in (table, table.to_batches()[0], table.slice(3, 5)):
         assert isinstance(rows, pa.Table | pa.RecordBatch)
         found = encoder.transform(rows)
