@@ -12,7 +12,8 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
-from ._variables import Bins, Buckets, Value, Vocabulary, read
+from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
+from ._variables import read
 
 __all__ = ["FieldEncoder"]
 
@@ -135,7 +136,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "numeric": [StrOptions({"auto", "quantile", "squared_log", "value"})],
+        "numeric": [StrOptions({"auto", "quantile", "squared_log", "piecewise_linear", "value"})],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "min_frequency": [
             Interval(Integral, 1, None, closed="left"),
@@ -284,7 +285,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     def fields_(self):
         """The field of each output column."""
         check_is_fitted(self)
-        widths = [encoder.width for encoder in self._encodings]
+        widths = [width for encoder in self._encodings for width in encoder.widths]
         return np.repeat(np.arange(len(widths), dtype=np.int32), widths)
 
     def __sklearn_is_fitted__(self):
@@ -434,11 +435,10 @@ def _make_encoding(encoder, name, cells, numeric, separator):
         return Vocabulary(cells, encoder.min_frequency or 0, encoder.max_categories)
     if numeric == "value" and not np.isnan(cells).all():
         return Value(cells, name)
-    return (
-        Bins.of_logarithms(cells)
-        if numeric == "squared_log"
-        else Bins.of_quantiles(cells, int(encoder.n_bins))
-    )
+    if numeric == "squared_log":
+        return Bins.of_logarithms(cells)
+    of_quantiles = Knots.of_quantiles if numeric == "piecewise_linear" else Bins.of_quantiles
+    return of_quantiles(cells, int(encoder.n_bins))
 
 
 def _positions(choices, names, parameter):
@@ -474,7 +474,7 @@ def _encode(variables, encodings):
         if value is not None:
             data[where] = value
         at += 1 if counts is None else counts
-        first += encoding.width
+        first += sum(encoding.widths)
     if indptr[-1] < 2**31:
         indptr = indptr.astype(np.int32)
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
