@@ -236,9 +236,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         encoded : csr_array of shape (n_samples, n_features_out), float32
-            One entry per row and variable; several where a cell holds several values. Its
-            attribute `variables`, a dict of the first column of each variable by name, lets a
-            model call its fields what the table calls them.
+            One entry per row and field; several where a cell holds several values. Its
+            attribute `variables`, a dict of the first columns of the fields of each variable by
+            name, lets a model call its fields what the table calls them.
 
         Raises
         ------
@@ -463,9 +463,11 @@ def _encode(variables, encodings):
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-    at, first, starts = indptr[:-1].copy(), 0, []
-    for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-        starts.append(first)
+    at, first, starts = indptr[:-1].copy(), 0, {}
+    for name, encoding, (column, value, counts) in zip(
+        variables[0], encodings, fields, strict=True
+    ):
+        starts[name] = [first + before for before in (0, *np.cumsum(encoding.widths[:-1]).tolist())]
         where = at
         if counts is not None:
             where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
@@ -480,5 +482,5 @@ def _encode(variables, encodings):
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
     if any(slots.counts is not None for slots in fields):
         X.sum_duplicates()  # values of a cell that share a bucket
-    X.variables = dict(zip(variables[0], starts, strict=True))
+    X.variables = starts
     return X
