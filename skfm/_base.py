@@ -13,7 +13,7 @@ from ._batch import Batcher, Columns, checked, entries_per_row, without_stored_z
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import load
-from ._fields import Fields, check_fields
+from ._fields import Fields, check_fields, warn_user
 from ._fitted import Fitted, Learned
 from ._input import MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory
@@ -23,6 +23,11 @@ from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, trai
 
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 100
+
+_MAX_COMPILED_K = 256
+
+# Average weights below which models were seen to stop before they had learned.
+_SMALL_WEIGHT = 0.02
 
 
 class Data(NamedTuple):
@@ -173,8 +178,17 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """What a call trains on: that of the model `before`, if any, with new data."""
         X = checked(self, X, reset=before is None)
         check_columns(X.shape[1], f"X has {X.shape[1]} columns")
+        if before:
+            before.columns.fields.check_order(X.variables)
         known = before and before.target.continued()
         data, target = self._check_data(X, y, sample_weight, known, target_of)
+        mean_weight = data.weight[data.used].mean()
+        if mean_weight < _SMALL_WEIGHT:
+            warn_user(
+                f"The weights of the rows are {mean_weight:.3g} on average. As steps are bounded, "
+                "little is learned with such small ones: divide them by their mean.",
+                UserWarning,
+            )
         # Fields are inferred with stored zeros counted, and nothing else counts them.
         fields = before.columns.fields if before else self._make_fields(X)
         seed = before.seed if before else self._draw_seed()
@@ -305,14 +319,19 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         n_jobs = n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with load(self.engine).threads(n_jobs):
+            with self._engine.threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
             for_each(models, do, n_workers, on_interrupt)
 
     def _batcher(self, fitted, X, **how):
-        return Batcher(X, fitted.columns, fitted.crosses, load(self.engine), **how)
+        return Batcher(X, fitted.columns, fitted.crosses, self._engine, **how)
+
+    @property
+    def _engine(self):
+        # Loops over so many factors would be compiled for minutes.
+        return load("numpy" if getattr(self, "k", 0) > _MAX_COMPILED_K else self.engine)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -332,7 +351,9 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     def _predict_raw(self, X):
         check_is_fitted(self)
-        return self._raw(checked(self, X))
+        X = checked(self, X)
+        self._fitted.columns.fields.check_order(X.variables)
+        return self._raw(X)
 
 
 def _sample(batcher, data, target, output):

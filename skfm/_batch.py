@@ -16,12 +16,13 @@ _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
 
 MAX_VALUE = float(np.finfo(np.float32).max)
+_LEAST = float(np.finfo(np.float32).tiny)
 
 # Rows from which the mean of a column can be told.
 FEW_ROWS = 16
 
 # A column that differs by less than so many roundings of its largest value is constant.
-_PRECISION = 16
+ROUNDINGS = 16
 
 
 def checked(estimator, X, reset=False, name="X"):
@@ -70,6 +71,8 @@ def as_csr(X):
             X = X.astype(np.float64)
     if X.dtype == np.float16:
         X = X.astype(np.float32)
+    if not X.dtype.isnative:
+        X = X.astype(X.dtype.newbyteorder("="))
     if not issparse(X):
         return csr_array(X)
     # A new container over the same arrays: whatever SciPy notes down about the
@@ -305,6 +308,7 @@ def _units(X, batches, weight, of_column, width, may_shift):
     differs = least < most
     square, count = mean(lambda column, value: (value / largest[column]) ** 2)
     shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
+    scale[scale < _LEAST] = 1  # parameters per such a unit would be infinite: it counts as 0
     share = np.where(first == 0, count / weight[batches[0]].sum(), 0)
     if may_shift and len(batches[0]) >= FEW_ROWS and (differs & (share > 0.5)).any():
         average = share * mean(lambda column, value: value / largest[column])[0]
@@ -313,7 +317,7 @@ def _units(X, batches, weight, of_column, width, may_shift):
         deviation = np.sqrt(share * deviation + (1 - share) * average**2)
         rounding = np.finfo(X.dtype if X.dtype.kind == "f" else float).eps
         far = (share > 0.5) & (np.abs(average) > 0.5 * deviation)
-        far &= differs & (deviation > _PRECISION * rounding)
+        far &= differs & (deviation > ROUNDINGS * rounding)
         shift[far], scale[far] = (largest * average)[far], (largest * deviation)[far]
     return shift, scale
 

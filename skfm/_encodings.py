@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import murmurhash3_32
 
-from ._batch import MAX_VALUE
+from ._batch import MAX_VALUE, ROUNDINGS
 from ._variables import all_as_read, as_read, distinct, text_of
 
 
@@ -39,7 +39,9 @@ class Vocabulary:
             number, texts = distinct(texts, texts)
             codes = np.append(number, -1)[codes]
         counts = np.bincount(codes + 1, minlength=len(texts) + 1)
-        order = np.argsort(-counts[1:], kind="stable")
+        # By their texts, where they are as frequent: not by the row in which they come first.
+        by_text = np.array(sorted(range(len(texts)), key=texts.__getitem__), np.intp)
+        order = by_text[np.argsort(-counts[1:][by_text], kind="stable")]
         # A share of the rows, as is 7 / 100: 0.07 * 100 is more than 7.
         whole = 1 if isinstance(min_frequency, Integral) else len(codes)
         order = order[counts[1:][order] / whole >= float(min_frequency)][:max_categories]
@@ -203,15 +205,23 @@ class Value:
     numeric, widths = True, (2,)
 
     def __init__(self, numbers, name):
+        self.name = name
         with np.errstate(over="ignore", invalid="ignore"):
-            self.mean, self.scale = float(np.nanmean(numbers)), float(np.nanstd(numbers)) or 1.0
-        if not np.isfinite([self.mean, self.scale]).all():
+            self.mean, self.scale = float(np.nanmean(numbers)), float(np.nanstd(numbers))
+            largest = float(np.nanmax(np.abs(numbers)))
+        self._check(self.mean + self.scale)
+        if self.scale <= ROUNDINGS * np.finfo(float).eps * largest:
+            self.scale = 1.0  # what differs by rounding only is constant
+
+    def _check(self, numbers):
+        if np.isinf(numbers).any() or (np.ndim(numbers) == 0 and np.isnan(numbers)):
             raise ValueError(
-                f"Variable {name!r} holds infinity, or numbers too large to standardize; use "
+                f"Variable {self.name!r} holds infinity, or numbers too large to standardize; use "
                 "numeric='quantile'."
             )
 
     def encode(self, numbers):
+        self._check(numbers)
         missing = np.isnan(numbers)
         with np.errstate(over="ignore"):
             value = np.clip((numbers - self.mean) / self.scale, -MAX_VALUE, MAX_VALUE)

@@ -164,6 +164,14 @@ class Fields:
         if self.ascending and np.array_equal(self.starts, starts):
             self.names = [name for name, starts in variables.items() for _ in starts]
 
+    def check_order(self, variables):
+        """Raise ValueError if a matrix has the same variables in another order."""
+        given, known = list(variables or []), list(dict.fromkeys(self.names or []))
+        if known and given != known and set(given) == set(known):
+            raise ValueError(
+                f"X has its variables in another order: {_some(given)} instead of {_some(known)}."
+            )
+
     def positions(self, name, feature_names=None):
         """The numbers, counted from 0, of the fields of a variable.
 

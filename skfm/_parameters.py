@@ -228,6 +228,7 @@ class Training:
     engine : {"auto", "numpy", "numba"}, default="auto"
         What computes: NumPy and SciPy, or loops compiled by numba, which train the same
         model faster (to rounding in float32). "auto" takes numba where it is installed.
+        Where k is above 256, NumPy computes in any case.
     n_jobs : int or None, default=None
         Number of threads. Where there are several outputs, they are fitted at the same
         time; a single one is shared out by the numba engine. None means 1, and so does

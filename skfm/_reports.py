@@ -49,7 +49,7 @@ def warn_of_outcome(model, data):
             "The model came out constant: it predicts (nearly) the same for every row. "
             "No pass improved on the loss of the average prediction, or the penalties "
             "removed every parameter. Check that X is informative, lower the penalties "
-            "or change learning_rate."
+            "or change learning_rate." + _extreme_value(model, data)
         )
     elif all(history.is_worse for history in histories):
         message = (
@@ -67,7 +67,7 @@ def warn_of_outcome(model, data):
 
 
 def warn_of_units(model, before, data):
-    """Warn where a stream began with too little to tell the unit of its numbers.
+    """Warn where a stream began with rows that do not tell the unit of its numbers.
 
     Parameters
     ----------
@@ -78,16 +78,24 @@ def warn_of_units(model, before, data):
     data : Data
         The rows of the call.
     """
-    fitted = model._fitted
-    if fitted.columns.plain:
-        return
-    if before is None and len(data.used) < FEW_ROWS:
+    fitted, begins = model._fitted, before is None and len(data.used) < FEW_ROWS
+    scale, plain = fitted.target.scale_of(data.y[data.used]), fitted.columns.plain
+    settled = [] if scale is None else ["the scale of y"]
+    settled += [] if plain else ["the units of columns that hold numbers"]
+    if begins and settled:
         warn_user(
-            f"The first call to partial_fit has {len(data.used)} rows, from which the units of "
-            "columns that hold numbers were taken; they stay as they are. Begin with "
-            f"{FEW_ROWS} typical rows or more.",
+            f"The first call to partial_fit has {len(data.used)} rows, which settle "
+            f"{' and '.join(settled)}. Begin with {FEW_ROWS} typical rows or more.",
             UserWarning,
         )
+    elif scale is not None and not 1 / _OUT_OF_UNIT < scale < _OUT_OF_UNIT:
+        warn_user(
+            f"The scale of y was taken from the first rows, and these are {scale:.3g} times as "
+            "large. Begin with typical rows, or divide y by its standard deviation.",
+            UserWarning,
+        )
+    if plain and np.abs(data.X.data).max(initial=0) <= _OUT_OF_UNIT:
+        return
     column, _, units = model._batcher(fitted, data.X).largest(data.used)
     if units > _OUT_OF_UNIT:
         name = column_name(column, getattr(model, "feature_names_in_", None))

@@ -43,6 +43,8 @@ class Labels:
     def __init__(self, classes, factor, class_weight):
         if not (factor >= 0).all() or not np.isfinite(factor).all():
             raise ValueError(f"class_weight must be finite and not negative, got {class_weight}.")
+        if np.count_nonzero(factor) < 2:
+            raise ValueError(f"class_weight must leave at least 2 classes, got {class_weight}.")
         self.classes, self.factor = classes, factor
 
     @staticmethod
@@ -114,9 +116,19 @@ class Labels:
         # The rarest join the rarest of the others.
         return np.minimum(rank, max(n_strata - 1, 0))[codes]
 
+    def scale_of(self, codes):
+        """None: labels have no scale."""
+
     def warn_of_unlearned(self, codes, held_out):
-        """Say which classes only the rows held out have."""
+        """Say which classes only the rows held out have, or if they have one only."""
         only = self.classes[np.setdiff1d(held_out, codes)]
+        if not len(only) and (held_out == held_out[0]).all() and len(held_out) >= 16:
+            warn_user(
+                "With shuffle=False the last rows are held out, and all of them have the class "
+                f"{self.classes[held_out[:1]].tolist()[0]!r}, on which no loss tells when to stop. "
+                "Pass shuffle=True or X_val.",
+                UserWarning,
+            )
         if len(only):
             warn_user(
                 f"With shuffle=False the last rows are held out, and nothing but them has the "
@@ -171,6 +183,12 @@ class Numbers:
 
     def strata(self, y, fraction):
         return None
+
+    def scale_of(self, y):
+        """How far encoded targets are from what they should be like, 1: the largest, or how they
+        differ."""
+        largest, spread = max(float(np.abs(y).max()), 1.0), min(float(np.ptp(y)) or 1.0, 1.0)
+        return largest if largest * spread > 1 else spread
 
     def warn_of_unlearned(self, y, held_out):
         pass

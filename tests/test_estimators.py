@@ -49,7 +49,8 @@ pytestmark = few_passes
 
 @parametrize_with_checks(
     # Wide & Deep models have both solvers.
-    [cls(max_iter=12) for cls in ESTIMATORS] + [FMClassifier(max_iter=12, solver="ftrl")],
+    [cls(max_iter=12, batch_size=16) for cls in ESTIMATORS]
+    + [FMClassifier(max_iter=12, batch_size=16, solver="ftrl")],
     expected_failed_checks=lambda estimator: dict.fromkeys(
         (
             "check_sample_weight_equivalence_on_dense_data",

@@ -229,3 +229,39 @@ def test_no_warning_of_numpy_comes_out(cls, value):
                 assert np.isfinite(scores(model, then)).all()
             except ValueError as error:
                 assert "too large for float32" in str(error)  # noqa: PT017
+
+
+@every_estimator
+def test_small_weights_are_named(cls):
+    clicks = make_clicks(300, random_state=0)
+    y = targets(cls(), clicks)
+    for weight, n_said in ((0.05, 0), (1 / 300, 1)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            cls(random_state=0, max_iter=2).fit(clicks.X, y, np.full(300, weight))
+        said = [str(w.message) for w in caught if "on average" in str(w.message)]
+        assert len(said) == n_said
+
+
+def test_a_class_weight_that_leaves_one_class_is_refused():
+    for fit in ("fit", "partial_fit"):
+        model = FMClassifier(class_weight={0: 0})
+        how = {} if fit == "fit" else {"classes": [0, 1]}
+        with pytest.raises(ValueError, match="must leave at least 2 classes"):
+            getattr(model, fit)(np.eye(4), [0, 1, 0, 1], **how)
+
+
+@pytest.mark.parametrize("kind", [">f8", ">f4", ">i4"])
+def test_bytes_in_another_order(kind):
+    X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 2
+    model = FMClassifier(random_state=0, max_iter=2, early_stopping=False)
+    expected = model.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(model.fit(X.astype(kind), y).predict_proba(X), expected)
+    np.testing.assert_array_equal(model.predict_proba(X.astype(kind)), expected)
+
+
+def test_numpy_computes_where_loops_would_be_compiled_for_minutes():
+    X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 2
+    params = {"max_iter": 2, "random_state": 0, "early_stopping": False}
+    models = [FMClassifier(3000, engine=name, **params).fit(X, y) for name in ("auto", "numpy")]
+    np.testing.assert_array_equal(*(model.predict_proba(X) for model in models))

@@ -124,3 +124,31 @@ def test_an_arrow_table_without_pandas_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"read by pandas.*polars\.from_arrow"):
         FieldEncoder().fit(table)
+
+
+@given(st.floats(1e-6, 1e6), st.integers(1, 1000), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_constant_number_keeps_its_unit(value, n_rows, missing):
+    X = np.full((n_rows + missing, 1), value)
+    X[n_rows:] = np.nan
+    encoder = FieldEncoder(numeric="value").fit(X)
+    found = encoder.transform([[value], [value + 1]]).toarray()[:, 0]
+    np.testing.assert_allclose(found, [0, 1], atol=1e-6 * max(1, value))
+
+
+def test_infinity_is_refused_where_numbers_stay_numbers():
+    encoder = FieldEncoder(numeric="value").fit([[1.0], [2.0]])
+    with pytest.raises(ValueError, match="'x0' holds infinity"):
+        encoder.transform([[np.inf]])
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=1), st.randoms())
+@settings(max_examples=50, deadline=None)
+def test_the_order_of_rows_does_not_matter(cells, random):
+    shuffled = random.sample(cells, len(cells))
+    for limit in (None, 1, 3):
+        one, other = (
+            FieldEncoder(max_categories=limit).fit([[cell] for cell in c])
+            for c in (cells, shuffled)
+        )
+        assert one.get_feature_names_out().tolist() == other.get_feature_names_out().tolist()

@@ -136,10 +136,10 @@ def test_a_vocabulary_by_hand():
     assert encoder.transform(X).indices.reshape(-1, 2).tolist() == expected
     unknown = encoder.transform([["new", -1e300], [float("nan"), float("inf")], [b"a", 3]])
     assert unknown.indices.reshape(-1, 2).tolist() == [[3, 4], [2, 5], [0, 4]]
-    # Ties keep the order of appearance; a share of rows; a limit.
+    # The text decides between those that are as frequent; a share of rows; a limit.
     assert FieldEncoder(max_categories=2).fit([["z"], ["a"], ["a"], ["q"]]).get_feature_names_out(
         ["x"]
-    ).tolist() == ["x=a", "x=z", "x=<unknown>"]
+    ).tolist() == ["x=a", "x=q", "x=<unknown>"]
     assert FieldEncoder(min_frequency=0.5).fit([["z"], ["a"], ["a"], ["q"]]).fields_.size == 2
 
 
@@ -240,7 +240,7 @@ def test_numbers_as_they_are():
         encoded.toarray(), [[-1 / scale, 0], [1 / scale, 0], [0, 1], [0, 0]], rtol=1e-6
     )
     np.testing.assert_array_equal(encoded.indices, [0, 0, 1, 0])  # zero is stored
-    far = FieldEncoder(numeric="value").fit(X).transform([[1e300], [-np.inf]])
+    far = FieldEncoder(numeric="value").fit(X).transform([[1e300], [-1e308]])
     assert np.isfinite(far.data).all()
 
 
@@ -414,7 +414,7 @@ def test_categorical_types_and_named_numbers_are_categories():
         assert names.tolist() == [
             *expected,
             *("b=1.5", "b=2", "b=3", "b=<unknown>"),
-            *("c=7", "c=8", f"c={2**60}", "c=<unknown>"),
+            *(f"c={2**60}", "c=7", "c=8", "c=<unknown>"),
         ]
 
 
@@ -487,6 +487,8 @@ def test_a_category_is_its_text():
     ]
 
 
+# Older versions of scikit-learn do not find the names in a table of a new polars.
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_other_types_after_fit():
     table = pd.DataFrame({"id": [3, 3, 4, 5], "n": [1.0, 2.0, 3.5, 4.0]})
     encoder = FieldEncoder(categorical_features=["id"]).fit(table)

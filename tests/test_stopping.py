@@ -159,3 +159,10 @@ def test_no_value_is_called_the_largest_where_all_are_the_same():
     (said,) = outcome(model, clicks.X, clicks.y)
     assert "worse" in said
     assert "largest" not in said
+
+
+def test_rows_held_out_of_one_class_are_named():
+    clicks = small_clicks(300)
+    order = np.argsort(clicks.y, kind="stable")
+    with pytest.warns(UserWarning, match="all of them have the class 1"):
+        FMClassifier(random_state=0, shuffle=False).fit(clicks.X[order], clicks.y[order])

@@ -261,7 +261,8 @@ def test_a_stream_that_begins_with_too_little_says_so(cls):
     (said,) = said_by(cls(**params).partial_fit, X[:5], y[:5], **labels)
     assert "has 5 rows" in said
     assert "16 typical rows" in said
-    assert said_by(cls(**params).partial_fit, X[:5, :6].repeat(2, 1)[:, :11], y[:5], **labels) == []
+    said = said_by(cls(**params).partial_fit, X[:5, :6].repeat(2, 1)[:, :11], y[:5], **labels)
+    assert len(said) == (cls in REGRESSORS)  # for the scale of y
     model = cls(**params)
     assert said_by(model.partial_fit, X[:100], y[:100], **labels) == []
     X[150, 8] = 1e5
@@ -294,3 +295,48 @@ def test_what_differs_by_rounding_only_is_constant(roundings, shifted):
         csr_array(values[:, None]), [np.arange(100)], np.ones(100), np.arange(1), may_shift=True
     )
     assert (shift[0] != 0) == shifted
+
+
+@pytest.mark.parametrize("first", [1.0, 2.0])
+def test_numbers_out_of_the_unit_of_a_column_that_was_constant(first):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=400) * 1e5
+    model = FMClassifier(random_state=0)
+    begin = np.full((100, 1), first)
+    assert said_by(model.partial_fit, begin, np.arange(100) % 2, classes=[0, 1]) == []
+    (said,) = said_by(model.partial_fit, values[:, None], values > 0)
+    assert "unit of column 0" in said
+
+
+@pytest.mark.parametrize("cls", REGRESSORS)
+def test_targets_out_of_the_scale_of_the_first_rows_are_named(cls):
+    X = np.eye(4)[np.arange(200) % 4]
+    y = X @ np.arange(4.0)
+    labels = {"fields": 1} if "fields" in cls().get_params() else {}
+
+    def said(first, then, n=100):
+        model = cls(random_state=0, **labels)
+        return said_by(model.partial_fit, X[:n], first[:n]), said_by(model.partial_fit, X, then)
+
+    assert said(y, y) == ([], [])
+    assert said(y, np.full(200, 1.7)) == ([], [])
+    assert said(np.full(200, 7.0), y) == ([], [])
+    assert said(np.full(200, 7.0), np.full(200, 7.0)) == ([], [])
+    for first, then in ((y, 1e5 * y), (y, 1e-5 * y), (0 * y, 1e-6 * y), (0 * y, 1e6 + y)):
+        before, (after,) = said(first, then)
+        assert before == []
+        assert "scale of y" in after
+    (before,), after = said(y, y, n=5)
+    assert "scale of y" in before
+    assert after == []
+
+
+@pytest.mark.parametrize("unit", [1e-310, 1e-320])
+def test_columns_too_small_for_float32_count_as_nothing(unit):
+    X = np.random.default_rng(0).normal(size=(200, 1)) * unit
+    model = FMRegressor(random_state=0, max_iter=2, tol=None)
+    with np.errstate(over="raise", invalid="raise", divide="raise"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(np.hstack([X, np.eye(2)[np.arange(200) % 2]]), np.arange(200) % 2)
+    for attribute in (model.coef_, model.factors_, model.intercept_):
+        assert np.isfinite(attribute).all()

@@ -318,3 +318,14 @@ def test_crosses_by_the_names_of_a_data_frame():
     with pytest.raises(ValueError, match="2 fields consist of columns that are called 'dest' or"):
         fit([("carrier", "dest")])
     fit([("carrier", "dest")], X.drop(columns=["dest_kind_big", "dest_kind_small"]))
+
+
+def test_variables_in_another_order_are_refused():
+    table, y = flights()
+    X = FieldEncoder().fit_transform(table)
+    model = WideDeepClassifier(random_state=0, max_iter=2, fields=FieldEncoder().fit(table).fields_)
+    model.fit(X, y)
+    turned = FieldEncoder().fit_transform(table[["carrier", "dest_kind", "dest"]])
+    for call in (model.predict, lambda X: model.partial_fit(X, y)):
+        with pytest.raises(ValueError, match="variables in another order: 'carrier', 'dest_kind'"):
+            call(turned)

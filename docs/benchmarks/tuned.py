@@ -206,6 +206,13 @@ def main():
         for row in product(solver=["ftrl"], l2_factors=strengths)
         for start in starts
     ]
+    # Where factors should say little, the weights of pairs should, too.
+    penalties = ((1e-3, 0.0), (5e-3, 0.0), (2e-2, 1e-3))
+    ours_fwfm = [
+        {"l2_factors": factors, "l2_field_weights": weights, "learning_rate": rate}
+        for factors, weights in penalties
+        for rate in (0.03, 0.1, 0.2)
+    ]
     modern = product(l2_factors=(1e-5, 1e-3, 1e-2), learning_rate=(0.02, 0.05, 0.1))
     libffm = product(**{"lambda": (2e-5, 1e-3, 1e-2), "eta": (0.05, 0.1, 0.2)})
     groups = [
@@ -214,7 +221,7 @@ def main():
             "modern-fm FM": Modern("FM", 8, modern),
         },
         {
-            "FwFM": Ours("FwFM", 8, ours),
+            "FwFM": Ours("FwFM", 8, ours_fwfm),
             "modern-fm FwFM": Modern("FwFM", 8, modern),
         },
         {
