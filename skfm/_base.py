@@ -97,6 +97,9 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             If the fit diverged or was interrupted (the best weights seen are kept), if
             `max_iter` passes were not enough, or if the model came out constant or worse
             than the average of the targets on the rows that it watches.
+        UserWarning
+            If fields had to be guessed, weights are tiny, or with ``shuffle=False`` the rows
+            held out have other classes than the rest.
 
         Notes
         -----
@@ -114,7 +117,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         before = self._fitted if self.warm_start and self.__sklearn_is_fitted__() else None
         start = self._begin(X, y, sample_weight, before, self._target_of)
         seed, target, fields, data = start
-        valid = self._check_validation(X_val, y_val, sample_weight_val, target)
+        valid = self._check_validation(X_val, y_val, sample_weight_val, target, fields)
         learned = data.used
         split = valid is None and self._can_split(data)
         if split:
@@ -191,6 +194,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             )
         # Fields are inferred with stored zeros counted, and nothing else counts them.
         fields = before.columns.fields if before else self._make_fields(X)
+        if not before:
+            fields.name_after(X.variables)
         seed = before.seed if before else self._draw_seed()
         return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
 
@@ -218,7 +223,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             raise ValueError("class_weight leaves no weight, or too much, on these rows.")
         return Data(X, y, weight, np.flatnonzero(weight)), target
 
-    def _check_validation(self, X_val, y_val, sample_weight_val, target):
+    def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
         given = [value is not None for value in (X_val, y_val, sample_weight_val)]
         if not any(given):
             return None
@@ -228,6 +233,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
         try:
             X_val = checked(self, X_val, name="X_val")
+            fields.check_order(X_val.variables)
         except ValueError as error:
             raise ValueError(
                 f"{error}\nX_val has to be encoded as X is. A Pipeline hands it to its last step "
@@ -279,7 +285,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         entries = before.entries if before else entries_per_row(data.X)[batches[0]].mean()
         settings = self._settings(fields, weight, float(entries))
         columns = before.columns if before else Columns(data.X.shape[1], fields)
-        new, units = columns.joining(data.X, batches, data.weight)
+        new, units = columns.joining(data.X, batches, data.weight, may_shift=before is None)
         # The model, the best pass, and the model from before while it may come back.
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
         largest_batch = min(batch_size, len(rows))
@@ -319,19 +325,19 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         n_jobs = n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with self._engine.threads(n_jobs):
+            with self._engine_for(models).threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
             for_each(models, do, n_workers, on_interrupt)
 
     def _batcher(self, fitted, X, **how):
-        return Batcher(X, fitted.columns, fitted.crosses, self._engine, **how)
+        return Batcher(X, fitted.columns, fitted.crosses, self._engine_for(fitted.models), **how)
 
-    @property
-    def _engine(self):
-        # Loops over so many factors would be compiled for minutes.
-        return load("numpy" if getattr(self, "k", 0) > _MAX_COMPILED_K else self.engine)
+    def _engine_for(self, models):
+        k = max(term.structure.get("k", 0) for term in models[0].terms)
+        # Loops over more factors would be compiled for minutes.
+        return load("numpy" if k > _MAX_COMPILED_K else self.engine)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -366,9 +372,7 @@ class FieldsBase:
     """What models share that pool columns by field."""
 
     def _make_fields(self, X):
-        fields = check_fields(self.fields, X)
-        fields.name_after(X.variables)
-        return fields
+        return check_fields(self.fields, X)
 
     @property
     def fields_(self):

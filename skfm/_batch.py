@@ -44,7 +44,7 @@ def checked(estimator, X, reset=False, name="X"):
             f"{name} contains strings ({error}). Encode categories as columns first, for example "
             f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
         ) from error
-    check_finite(X, getattr(estimator, "feature_names_in_", None))
+    check_finite(X, getattr(estimator, "feature_names_in_", None), name)
     X.variables = variables
     return X
 
@@ -65,7 +65,7 @@ def as_csr(X):
     """
     # All that follows numbers columns in int32, and has arrays with a number for each.
     if X.shape[1] >= 2**31:
-        raise ValueError(f"X has {X.shape[1]} columns; hash them into less than 2³¹.")
+        raise ValueError(f"X has {X.shape[1]} columns; hash them into fewer than 2³¹.")
     if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
         with np.errstate(over="ignore"):  # what becomes infinite is refused later, by its column
             X = X.astype(np.float64)
@@ -94,7 +94,7 @@ def without_stored_zeros(X):
     return X
 
 
-def check_finite(X, names=None):
+def check_finite(X, names=None, name="X"):
     """Raise ValueError naming the first column with a value that float32 cannot hold."""
     if not X.nnz or (X.data.min() >= -MAX_VALUE and X.data.max() <= MAX_VALUE):
         return
@@ -102,7 +102,7 @@ def check_finite(X, names=None):
     value = X.data[entry]
     what = "NaN" if np.isnan(value) else "infinity or a value too large for float32"
     raise ValueError(
-        f"Input X contains {what} in {column_name(X.indices[entry], names)}: {value!r}. "
+        f"Input {name} contains {what} in {column_name(X.indices[entry], names)}: {value}. "
         "Impute or remove missing values and scale large ones before fitting."
     )
 
@@ -147,8 +147,9 @@ class Columns:
     field of each of them, `units` what their values are counted in.
 
     Columns join by `extended`, which gives a new object: whoever holds the old one, another
-    thread that predicts or a fit that fails, goes on with the columns that there were. Slots
-    from ``len(self)`` on are not of these, whatever `slot_of` says.
+    thread that predicts or a fit that fails, goes on with the columns that there were. All
+    share `slot_of`: only the newest may be extended, and slots from ``len(self)`` on belong to
+    newer ones and count as none.
     """
 
     def __init__(self, n_features, fields):
@@ -171,10 +172,10 @@ class Columns:
         fresh &= (self.slot_of < 0) | (self.slot_of >= len(self))
         return np.flatnonzero(fresh)
 
-    def joining(self, X, batches, weight):
+    def joining(self, X, batches, weight, may_shift):
         """The new columns of some batches of rows, and their units, by the batch they come in."""
         new = self.new_in(X, np.concatenate(batches))
-        return new, units_of(X, batches, weight, new, may_shift=not len(self))
+        return new, units_of(X, batches, weight, new, may_shift)
 
     def extended(self, columns, units):
         """The same with slots for new columns."""

@@ -54,6 +54,7 @@ class PassWatch:
 
     def __init__(self, fit, context, label, close=False):
         self.fit, self.context, self.label, self.close = fit, context, label, close
+        self.task = None
 
     def begin(self):
         if self.fit.interrupted.is_set():  # on another thread
@@ -61,7 +62,7 @@ class PassWatch:
         self.task = self.context.subcontext(task_name="pass")
         self.task.call_on_fit_task_begin(**self.fit.about, **self.fit.so_far)
 
-    def end(self, history):
+    def end(self, history, validated):
         """Tell of a finished pass; return whether a callback wants to stop here."""
         learner = self.fit.learner
         if learner.verbose:
@@ -70,11 +71,14 @@ class PassWatch:
                 [history.loss_curve[-1], *history.validation_scores[-1:]]
             )
             line += f"training loss {losses[0]:.5g}"
-            if len(history.validation_scores) == len(history.loss_curve):
+            if validated:
                 line += f", validation loss {-losses[1]:.5g}"
             print(line, flush=True)
-        return self.task.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)
+        task, self.task = self.task, None
+        return task.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)
 
     def finish(self):
+        if self.task:  # its pass diverged or was interrupted
+            self.task.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)
         if self.close:
             self.context.call_on_fit_task_end(**self.fit.about, **self.fit.so_far)

@@ -12,6 +12,10 @@ MAX_PAIRS = 2**20
 MAX_PER_BATCH = 2**24  # seconds, and a gigabyte
 
 
+class TooManyCrossesError(ValueError):
+    """The rows of a batch have more crosses than memory should hold."""
+
+
 class Crosses:
     """Which fields are crossed, and how a batch's crosses are found.
 
@@ -68,7 +72,7 @@ class Crosses:
         length = indptr.take(group + 1) - indptr.take(group)
         n_combinations = length.prod(axis=1, dtype=np.float64)
         if n_combinations.sum() > MAX_PER_BATCH:
-            raise ValueError(
+            raise TooManyCrossesError(
                 f"{n_rows} rows have {n_combinations.sum():.0f} crosses, as fields with several "
                 "entries give every combination. Cross fewer fields, or take fewer rows at a "
                 "time (batch_size)."

@@ -74,7 +74,7 @@ def infer(X):
     fields = Fields(np.array(starts), np.arange(len(starts)), n_features)
     doubt = None
     if len(starts) > MANY_FIELDS:
-        doubt = "so many are as with text, where each column is one"
+        doubt = f"more than {MANY_FIELDS}, as with text, where every column becomes a field"
     elif entries_per_row(X).min() < len(starts):
         doubt = "some rows have no entry in one of them"
     return fields, doubt
@@ -141,7 +141,7 @@ class Fields:
     the matrix said so.
     """
 
-    names = None
+    variables = names = None
 
     def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
@@ -160,14 +160,15 @@ class Fields:
 
     def name_after(self, variables):
         """Take the names of variables, a dict of the first columns of their fields, if they fit."""
+        self.variables = list(variables or [])
         starts = [start for starts in (variables or {}).values() for start in starts]
-        if self.ascending and np.array_equal(self.starts, starts):
+        if self.ascending and len(starts) and np.array_equal(self.starts, starts):
             self.names = [name for name, starts in variables.items() for _ in starts]
 
     def check_order(self, variables):
         """Raise ValueError if a matrix has the same variables in another order."""
-        given, known = list(variables or []), list(dict.fromkeys(self.names or []))
-        if known and given != known and set(given) == set(known):
+        given, known = list(variables or []), self.variables or []
+        if given != known and set(given) == set(known):
             raise ValueError(
                 f"X has its variables in another order: {_some(given)} instead of {_some(known)}."
             )
@@ -180,9 +181,7 @@ class Fields:
         if self.names is not None:
             if name in self.names:
                 return [i for i, known in enumerate(self.names) if known == name]
-            raise ValueError(
-                f"There is no field {name!r}, but {_some([*dict.fromkeys(self.names)])}."
-            )
+            raise ValueError(f"There is no field {name!r}: the fields are {_some(self.variables)}.")
         if feature_names is None:
             raise ValueError(
                 f"There is no field {name!r}, as X does not name its fields. Names come with "
@@ -196,7 +195,7 @@ class Fields:
         if len(found) != 1:
             raise ValueError(
                 f"{len(found) or 'No'} fields consist of columns that are called {name!r} or begin "
-                f"with '{name}_': pass the field's number (see fields_)."
+                f"with '{name}_' or '{name}=': pass the field's number (see fields_)."
             )
         return found.tolist()
 

@@ -1,5 +1,6 @@
 """What a fit learned: one object, swapped in at once, and the attributes that show it."""
 
+import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,8 +64,8 @@ class Learned:
         return "_fitted" in vars(self)
 
     def __getattr__(self, name):
-        # Python asks here, too, where a property met an AttributeError: before a fit that of
-        # `_fitted`, which is nobody's business. Later it is an error of ours, to be seen as it is.
+        # Python also asks here where a property met an AttributeError. Before a fit that is of
+        # `_fitted`, which must stay hidden. After a fit it is a bug of skfm: raise it again.
         if self.__sklearn_is_fitted__():
             return super().__getattribute__(name)
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -84,6 +85,10 @@ class Learned:
             for name, value in self.__dict__.copy().items()  # another thread may add to it
         }
         return other
+
+    def __copy__(self):
+        """An independent copy: two models that go on cannot share the rows of their tables."""
+        return copy.deepcopy(self)
 
     def __getstate__(self):
         state = super(Learned, self._snapshot()).__getstate__()

@@ -35,7 +35,7 @@ def check_values(values, name, names=None, times=False):
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(
-            f"{name} is a masked array, and what lies under its mask would count as well. Drop "
+            f"{name} is a masked array, and masked values would count as data. Drop "
             "the rows with masked entries, or put other values in their place (filled)."
         )
     column = None if times else _column_of_times(values)

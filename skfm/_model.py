@@ -214,7 +214,7 @@ class Model:
     def check_covers(self, batcher):
         """Raise RuntimeError if the tables have fewer rows than the batches may name.
 
-        Compiled kernels would read and write behind their ends.
+        Compiled kernels would read and write past their ends.
         """
         n_buckets = batcher.crosses.n_buckets if batcher.crosses else 0
         least = {"columns": batcher.n_slots, "crosses": n_buckets, "all": 0}
@@ -253,8 +253,7 @@ def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
         How many copies of all parameters and states there are at a time.
     """
     available = _memory_of_machine()
-    layouts = [layout for term in terms for layout in term.layouts()]
-    layouts = {layout.name: layout for layout in layouts}.values()
+    layouts = layouts_of(terms).values()
     numbers = {layout.name: n_numbers(layout, settings) for layout in layouts}
     per_column = n_outputs * sum(numbers[x.name] for x in layouts if x.of == "columns")
     others = n_outputs * sum(x.n_rows * numbers[x.name] for x in layouts if x.of != "columns")

@@ -20,7 +20,7 @@ _PENALTY = [Interval(Real, 0, 1e9, closed="both")]
 _COUNT = [Interval(Integral, 0, None, closed="left")]
 _NUMBER = [Interval(Integral, 1, None, closed="left")]
 
-# Live: a solver that is added to the table is accepted.
+# Live: a solver that is added to the table later is accepted, if not in a pair.
 _SOLVER = StrOptions(SOLVERS.keys())
 
 
@@ -213,7 +213,7 @@ class Training:
         Regressors apply it to standardized targets.
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
-        keep the weights of the best pass. "auto" does if there are 100 rows or more.
+        keep the weights of the best pass. "auto" does so from 100 rows on.
         In the end the rows held out are learned from once. The intercept is then set such
         that the mean prediction is the mean of the targets, if that made their loss lower.
     validation_fraction : float, default=0.1
@@ -233,7 +233,7 @@ class Training:
         Number of threads. Where there are several outputs, they are fitted at the same
         time; a single one is shared out by the numba engine. None means 1, and so does
         any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. Within
-        ``joblib.parallel_config``, None means what that says, up to the cores of this
+        ``joblib.parallel_config``, None takes its n_jobs, capped at the cores of this
         machine. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the order of rows, the validation rows and dropout.

@@ -1,7 +1,5 @@
 """What is said of a fit in the end, and what the notebook shows of it."""
 
-import copy
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -115,7 +113,7 @@ def _extreme_value(model, data):
     name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
         f" Or clip outliers: the largest column is {name}, whose value {value:.3g} is "
-        f"{units:.3g} times as far out as its values usually are."
+        f"{units:.3g} times its typical magnitude."
     )
 
 
@@ -146,7 +144,7 @@ class NotebookRepr:
 
     def _get_fitted_attr_html(self, doc_link=""):
         # It looks at every name in `dir`; a wide model shows it a copy that hides some.
-        brief = copy.copy(self)
+        brief = self._snapshot()
         brief._hidden = self._wide_attributes if self.n_features_in_ > _WIDE else ()
         return super(NotebookRepr, brief)._get_fitted_attr_html(doc_link)
 

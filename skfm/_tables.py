@@ -80,7 +80,7 @@ class Table:
     """
 
     def __init__(self, layout, solver):
-        self.of, self.groups, self.solver, self.n_rows = layout.of, layout.groups, solver, 0
+        self.of, self.solver, self.n_rows = layout.of, solver, 0
         empty = np.empty((0, layout.width), np.float32)
         self.arrays = [empty] * (1 + len(solver.states))
         self.append(layout.initial(np.arange(layout.n_rows)))

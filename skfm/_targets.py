@@ -125,15 +125,15 @@ class Labels:
         if not len(only) and (held_out == held_out[0]).all() and len(held_out) >= 16:
             warn_user(
                 "With shuffle=False the last rows are held out, and all of them have the class "
-                f"{self.classes[held_out[:1]].tolist()[0]!r}, on which no loss tells when to stop. "
+                f"{self.classes[held_out[:1]].tolist()[0]!r}: their loss cannot tell when to stop. "
                 "Pass shuffle=True or X_val.",
                 UserWarning,
             )
         if len(only):
             warn_user(
-                f"With shuffle=False the last rows are held out, and nothing but them has the "
-                f"classes {only.tolist()}, of which the fit learns little. Pass shuffle=True, "
-                "X_val, or early_stopping=False.",
+                "With shuffle=False the last rows are held out. Classes occur only there and are "
+                f"barely learned: {only.tolist()}. Pass shuffle=True, X_val, or "
+                "early_stopping=False.",
                 UserWarning,
             )
 
@@ -162,8 +162,8 @@ class Numbers:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
         if np.abs(y).max() > MAX_TARGET:
             raise ValueError(
-                f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, and losses are its "
-                f"square: keep targets within ±{MAX_TARGET:.0e}, in a larger unit."
+                f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, whose square would "
+                f"overflow: keep targets within ±{MAX_TARGET:.0e}."
             )
         return column_or_1d(y, warn=True)
 

@@ -313,7 +313,7 @@ class FieldWeighted(Term):
         within = np.bincount(batch.field, own * np.vecdot(V, V), self.n_fields)
         diagonal = np.arange(self.n_fields)
         gradient[diagonal, diagonal] = 0.5 * (gradient[diagonal, diagonal] - within)
-        evaluation.add("field_weights", gradient)
+        evaluation.add("field_weights", 0.5 * (gradient + gradient.T))  # the same to the bit
 
     def attributes(self, columns, values, seen):
         V, r, m = columns.per_value(values["factors"]), values["field_weights"], columns.units.shift

@@ -39,9 +39,9 @@ class _OneBlasThread:
 
     def __exit__(self, *_):
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
+            if self._inside == 1:
                 self._limiter.restore_original_limits()
+            self._inside = max(self._inside - 1, 0)  # a child forked within begins at 0
 
 
 one_blas_thread = _OneBlasThread()
@@ -87,12 +87,14 @@ def for_each(items, do, n_workers, on_interrupt=None):
                 wait(futures)
             except KeyboardInterrupt:
                 if on_interrupt is None:
+                    cancelled.set()
                     raise
                 on_interrupt()
             for future in futures:
                 future.result()
     finally:
-        # Ctrl-C while a thread starts hides it from the pool: nobody may train behind us.
+        # Ctrl-C while a thread starts makes the pool lose track of it: wait, so that nothing
+        # trains after we return.
         cancelled.set()
         interrupt = None
         while running[0]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import brentq
 
+from ._crosses import TooManyCrossesError
+
 # Floats that the pooled rows of a batch may take: 16 MB of float32.
 _BATCH_FLOATS = 1 << 22
 _MAX_ROWS = 1024
@@ -78,14 +80,23 @@ def raw_scores(models, batcher, rows, n_threads=1):
     size = rows_per_batch(_MAX_ROWS, models[0].per_row)
     scores = np.empty((len(rows), len(models)))
 
-    def score(batcher, starts):
-        for start in starts:
-            batch = batcher(rows[start : start + size])
+    def score_rows(batcher, part):
+        batch = batcher(rows[part])
+        try:
             for output, model in enumerate(models):
                 values = model.gather(batcher.engine, batch)
-                # What the terms remember goes at once, so that its memory serves the next batch.
-                found = model.scores(batcher.engine, batch, values)[0]
-                scores[start : start + size, output] = found
+                # What the terms remember goes at once: its memory serves the next batch.
+                scores[part, output] = model.scores(batcher.engine, batch, values)[0]
+        except TooManyCrossesError:
+            middle = (part.start + part.stop) // 2
+            if middle == part.start:
+                raise
+            score_rows(batcher, slice(part.start, middle))
+            score_rows(batcher, slice(middle, part.stop))
+
+    def score(batcher, starts):
+        for start in starts:
+            score_rows(batcher, slice(start, min(start + size, len(rows))))
 
     starts = range(0, len(rows), size)
     n = min(n_threads, len(starts))
@@ -145,8 +156,8 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     `valid`, the weights end as they were after the best pass, or before the first if
     none was better. With `learn_valid` they then learn from its rows once, as it would be
     a waste not to, and the bias is centred if that was to the good of these rows before.
-    Without `valid` the weights end as they are; only if the fit diverged or was interrupted
-    do the best weights seen come back.
+    Without `valid` the weights end as they are; only if the fit diverged, was stopped or
+    interrupted do the best weights seen come back.
 
     Parameters
     ----------
@@ -174,12 +185,15 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
             train_loss = last = learn(sample)
             if valid:
                 last = mean_loss(model, loss, valid)
-                history.validation_scores.append(-last)
+                history.validation_scores.append(-float(last))
             history.n_passes += 1
-            history.loss_curve.append(train_loss)
+            history.loss_curve.append(float(train_loss))
             if last < best:
-                best, history.best_pass, saved = last, history.n_passes, model.copy(saved)
-            if watch.end(history):
+                best, history.best_pass = last, history.n_passes
+                # Until it is complete, the copy is not what an interrupt may bring back.
+                copied, saved = saved, None
+                saved = model.copy(copied)
+            if watch.end(history, valid is not None):
                 history.outcome = "stopped"
                 break
             if schedule.tol is not None:
@@ -217,8 +231,11 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
         history.outcome = "diverged"
     except KeyboardInterrupt:
         history.outcome = "interrupted"
-    if history.outcome in ("diverged", "interrupted"):
-        model.restore(saved)
+    if history.outcome in ("diverged", "interrupted") or (
+        history.outcome == "stopped" and not valid
+    ):
+        if saved is not None:
+            model.restore(saved)
     elif not valid:
         history.best_pass = history.n_passes
 

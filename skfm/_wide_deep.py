@@ -96,7 +96,7 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
 def _unit_of_embeddings(fitted):
     """With interactions, products of two embeddings are in the unit of y."""
     interact = fitted.of_outputs("embeddings_interact")[0]
-    return fitted.target.scale**0.5 if interact else 1.0
+    return (fitted.target.scale or 1.0) ** 0.5 if interact else 1.0
 
 
 @documented(PARAGRAPHS)

@@ -394,12 +394,13 @@ def _make_encodings(encoder, variables):
         numeric = "squared_log" if hashed else "quantile"
     if hashed and numeric != "squared_log":
         raise ValueError(
-            f"numeric={numeric!r} would have to be fitted, and n_buckets is for doing without; "
-            "use numeric='squared_log'."
+            f"numeric={numeric!r} would have to be fitted, and n_buckets needs no fitting: use "
+            "numeric='squared_log'."
         )
     if hashed and (encoder.min_frequency is not None or encoder.max_categories is not None):
         raise ValueError(
-            "min_frequency and max_categories are not for n_buckets: it counts nothing."
+            "min_frequency and max_categories cannot be combined with n_buckets, which does not "
+            "count categories."
         )
     if hashed and len(names) * int(encoder.n_buckets) >= 2**31:  # NumPy's could overflow
         raise ValueError(

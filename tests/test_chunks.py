@@ -139,7 +139,10 @@ def test_numbers_of_every_type(params):
     if "n_buckets" in params:
         params = params | {"categorical_features": []}
     encoder = FieldEncoder(**params).fit([[0.0], [4.0], [2.0]])
-    cells, numbers = (np.array([list(c)], object).T for c in zip(*SAYING, strict=True))
+    saying = SAYING
+    if params.get("numeric") == "value":  # infinity is refused
+        saying = [pair for pair in SAYING if not np.isinf(pair[1])]
+    cells, numbers = (np.array([list(c)], object).T for c in zip(*saying, strict=True))
     expected = encoder.transform(numbers.astype(float))
     for rows in (slice(None), *(slice(i, i + 1) for i in range(len(cells)))):
         found = encoder.transform(cells[rows])

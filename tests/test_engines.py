@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -216,12 +217,20 @@ def test_a_child_forked_after_a_fit_fits_and_predicts(eager_threads):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_forked_within_a_fit_has_one_thread(eager_threads):
+    """Also if it is not the thread that imported the engine."""
     engine = load("numba")
-    with engine.threads(2):
-        child = os.fork()
-        if not child:
-            os._exit(engine.run(lambda part, n_parts: n_parts, 1) != [1])
-        assert os.waitpid(child, 0) == (child, 0)
+
+    def fork_within_a_fit():
+        with engine.threads(2):
+            child = os.fork()
+            if not child:
+                signal.alarm(20)  # rather than wait for a thread that there is not
+                os._exit(engine.run(lambda part, n_parts: n_parts, 1) != [1])
+            return os.waitpid(child, 0) == (child, 0)
+
+    assert fork_within_a_fit()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(fork_within_a_fit).result()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble])

@@ -61,6 +61,7 @@ pytestmark = few_passes
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:The fields inferred from X")  # as checks are of any columns
+@pytest.mark.filterwarnings("ignore:The first call to partial_fit has")  # and of few rows
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

@@ -79,7 +79,7 @@ def test_dense_numbers_are_a_field_each():
     ("X", "doubt"),
     [
         (np.array([[1, 0, 0], [0, 0, 1], [0, 1, 1]]), "some rows have no entry"),
-        (np.ones((2, 300)), "so many"),
+        (np.ones((2, 300)), "more than 256"),
     ],
 )
 def test_a_guess_warns_the_caller_and_names_the_parameter(X, doubt):

@@ -489,3 +489,77 @@ def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):
     monkeypatch.setattr(Model, "apply", broken)
     with pytest.raises(SystemError, match="something else"):
         model.fit(clicks.X, clicks.y)
+
+
+@every_estimator
+def test_copies_go_on_by_themselves(cls):
+    clicks = small_clicks(200)
+    y = targets(cls(), clicks)
+    half = clicks.X.toarray() * (np.arange(48) % 2)
+    model = cls(**params_for(cls, clicks)).partial_fit(half, y, **first_call(cls))
+    before = scores(model, clicks.X)
+    other = copy.copy(model)
+    other.partial_fit(clicks.X[::-1], y)
+    np.testing.assert_array_equal(scores(model, clicks.X), before)
+    model.partial_fit(clicks.X, y)
+    alone = cls(**params_for(cls, clicks)).partial_fit(half, y, **first_call(cls))
+    same(model, alone.partial_fit(clicks.X, y), clicks.X)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("interrupt_at", [5, 6])  # of the second pass: one table, the other
+def test_an_interrupt_while_the_best_weights_are_saved(monkeypatch, early_stopping, interrupt_at):
+    """They are those of a pass, and the pass is the one that is told."""
+    clicks = small_clicks(400)
+    params = dict(random_state=0, solver="ftrl", early_stopping=early_stopping, max_iter=4)
+    real_copy, calls = Table.copy, []
+
+    def interrupted_copy(table, saved=None):
+        calls.append(1)
+        if saved is not None and len(calls) == interrupt_at:
+            raise KeyboardInterrupt
+        return real_copy(table, saved)
+
+    monkeypatch.setattr(Table, "copy", interrupted_copy)
+    model = FMClassifier(**params)
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
+        model.fit(clicks.X, clicks.y)
+    assert model.best_iter_ == model.n_iter_
+    if not early_stopping:  # else rows held out would be learned from in the end
+        expected = FMClassifier(**params | {"max_iter": model.n_iter_})
+        same(model, expected.fit(clicks.X, clicks.y), clicks.X)
+
+
+@needs_callbacks
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_callback_that_stops_keeps_the_best_weights(early_stopping):
+    noise = small_clicks(300, noise=1.0)
+    model = FMClassifier(
+        random_state=0, learning_rate=20.0, early_stopping=early_stopping, tol=None
+    ).set_callbacks(Recorder(stop_after=5))
+    with pytest.warns(ConvergenceWarning, match="stopped after 5 passes"):
+        model.fit(noise.X, noise.y)
+    losses = model.loss_curve_ if not early_stopping else np.negative(model.validation_scores_)
+    best = 1 + int(np.argmin(losses))
+    assert model.best_iter_ == (best if losses[best - 1] < 0.6931 or not early_stopping else 0)
+
+
+@needs_callbacks
+def test_every_task_that_begins_ends():
+    clicks = small_clicks(100)
+    recorder = Recorder()
+    model = FMClassifier(max_iter=3, random_state=0, early_stopping=False).set_callbacks(recorder)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.fit(clicks.X * 1e30, clicks.y, np.full(100, 1e20))
+    assert recorder.heard.count(("begin", "pass")) == recorder.heard.count(("end", "pass"))
+
+
+def test_verbose_shows_the_loss_on_validation_rows_whatever_came_before(capsys):
+    clicks = small_clicks(300)
+    model = FMClassifier(
+        warm_start=True, early_stopping=False, max_iter=2, random_state=0, verbose=True
+    )
+    model.fit(clicks.X, clicks.y)
+    assert "validation" not in capsys.readouterr().out
+    model.set_params(early_stopping=True).fit(clicks.X, clicks.y)
+    assert "validation loss" in capsys.readouterr().out

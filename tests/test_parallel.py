@@ -1,8 +1,10 @@
 """Several threads and processes at once: same bits, no shared state, no crowd."""
 
 import os
+import signal
 import sys
 import threading
+import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +19,7 @@ from threadpoolctl import threadpool_info
 
 import skfm._training
 from skfm import FMClassifier, FMRegressor, WideDeepClassifier
-from skfm._threads import n_threads, one_blas_thread
+from skfm._threads import for_each, n_threads, one_blas_thread
 from skfm.datasets import make_clicks
 
 from .common import CLASSIFIERS, ESTIMATORS, SOLVERS, few_passes, scores, small_clicks, targets
@@ -169,6 +171,7 @@ def test_attributes_during_a_refit_are_of_one_model():
         while not stop.is_set():
             coefs.add(model.coef_.tobytes())
             intercepts.add(model.intercept_.tobytes())
+            time.sleep(1e-4)  # or each kernel would wait for the interpreter
         return coefs, intercepts
 
     with ThreadPoolExecutor(1) as pool:
@@ -211,3 +214,19 @@ def test_targets_of_many_classes_are_not_made_all_at_once():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10e6
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals of threads")
+def test_ctrl_c_lets_no_further_call_begin():
+    begun = []
+
+    def do(item, number):
+        begun.append(number)
+        if number == 0:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        for_each(range(8), do, 2)
+    time.sleep(0.2)
+    assert len(begun) < 8

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier
+from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, WideDeepRegressor
 from skfm._batch import units_of
 from skfm.preprocessing import FieldEncoder
 
@@ -339,4 +339,23 @@ def test_columns_too_small_for_float32_count_as_nothing(unit):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(np.hstack([X, np.eye(2)[np.arange(200) % 2]]), np.arange(200) % 2)
     for attribute in (model.coef_, model.factors_, model.intercept_):
+        assert np.isfinite(attribute).all()
+
+
+def test_rows_without_entries_do_not_settle_units():
+    years = np.random.default_rng(0).normal(2000, 10, size=64)[:, None]
+    years[:32] = 0
+    y = np.arange(64) % 2
+    once = FMClassifier(random_state=0, batch_size=32).partial_fit(years, y, classes=[0, 1])
+    twice = FMClassifier(random_state=0, batch_size=32)
+    for half in (slice(32), slice(32, 64)):
+        twice.partial_fit(years[half], y[half], classes=[0, 1])
+    np.testing.assert_array_equal(once.predict_proba(years), twice.predict_proba(years))
+
+
+def test_attributes_after_constant_targets():
+    model = WideDeepRegressor(interactions=True, random_state=0, max_iter=1, early_stopping=False)
+    with pytest.warns(ConvergenceWarning, match="constant"):
+        model.fit(np.eye(4)[np.arange(40) % 4], np.full(40, 3.0))
+    for attribute in (*model.coefs_, model.embeddings_, model.coef_):
         assert np.isfinite(attribute).all()

@@ -203,9 +203,22 @@ def test_models_that_do_not_fit_into_memory_are_refused(params, method, monkeypa
 
 
 def test_more_combinations_than_anyone_can_mean_are_refused():
-    X = np.ones((200, 2000))
+    X = np.ones((20, 10_000))
     with pytest.raises(ValueError, match="several entries give every combination"):
-        WideDeepClassifier(0, fields=2, crosses=[(0, 1)]).fit(X, np.arange(200) % 2)
+        WideDeepClassifier(0, fields=2, crosses=[(0, 1)]).fit(X, np.arange(20) % 2)
+
+
+def test_what_was_trained_on_can_be_predicted(monkeypatch):
+    """Batches of prediction are larger, and are cut where they have too many crosses."""
+    clicks = small_clicks(300)
+    model = WideDeepClassifier(fields=clicks.fields, crosses="all", random_state=0, max_iter=3)
+    expected = model.fit(clicks.X, clicks.y).predict_proba(clicks.X)
+    monkeypatch.setattr("skfm._crosses.MAX_PER_BATCH", 6 * 8)
+    np.testing.assert_allclose(model.predict_proba(clicks.X), expected, rtol=1e-12)
+    model.set_params(batch_size=8).fit(clicks.X, clicks.y)
+    monkeypatch.setattr("skfm._crosses.MAX_PER_BATCH", 5)
+    with pytest.raises(ValueError, match="1 rows have 6 crosses"):
+        model.predict_proba(clicks.X)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +300,7 @@ def test_crosses_by_the_names_of_an_encoders_variables(encoder, fields):
     by_name = fit([("dest", "carrier"), ("carrier", 2)])
     by_number = fit([(0, 1), (0, 2)])
     np.testing.assert_array_equal(by_name.predict_proba(table), by_number.predict_proba(table))
-    with pytest.raises(ValueError, match="no field 'origin', but 'carrier', 'dest', 'dest_kind'"):
+    with pytest.raises(ValueError, match="'origin': the fields are 'carrier', 'dest', 'dest_kind'"):
         fit([("carrier", "origin")])
     # What comes later need not name its fields, and nor does a model that is read again.
     model = pickle.loads(pickle.dumps(by_name[-1]))

@@ -434,7 +434,6 @@ def number_tables():
 
 def study_numbers(only):
     """Models behind encoders, fitted fold by fold: the mean loss of each."""
-    import numpy as np
     from sklearn.compose import make_column_selector, make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.impute import SimpleImputer

@@ -8,7 +8,8 @@ choose from, strengths of the L2 penalty on factors and learning rates (or start
 authors propose to what is usual here; three of six folds choose, and what is printed comes from
 all of them. FM and FwFM have 8 factors, FFM 4; modern-fm gets standardized targets. All stop early
 on a tenth of the training rows, skfm and modern-fm with a patience of 3, LIBFFM with none. In the
-end each is trained again on all rows, with as many passes as were best.
+end skfm learns from the rows held out, as `fit` does, and the others are trained again on all rows,
+with as many passes as were best.
 
 After the loss of skfm stands its mean difference from each peer (negative: skfm is better) and
 the standard error, from the differences fold by fold, with a star where skfm is worse by more
@@ -24,7 +25,7 @@ import time
 import warnings
 from dataclasses import replace
 
-from defaults import datasets, difference, refit, splits
+from defaults import datasets, difference, splits
 from speed import PyLibFFM, in_own_environment
 
 PATIENCE = 3
@@ -71,7 +72,7 @@ class Ours(Contestant):
         if data.fields is not None and "fields" in model.get_params():
             model.set_params(fields=data.fields)
         X, y = data.X[train], data.y[train]
-        (refit if final else type(model).fit)(model, X, y)
+        model.fit(X, y)  # which learns from the rows held out, too, in the end
         if data.regression:
             return model.predict(data.X[test])
         return model.predict_proba(data.X[test])[:, 1]

@@ -35,12 +35,12 @@ def load(name):
     except Exception as error:  # llvmlite raises OSError where its library is missing
         if name == "numba":
             raise ImportError(
-                f"engine='numba' cannot be had: {error}. Install it (pip install 'skfm[numba]') "
+                f"engine='numba' is not available: {error}. Install it (pip install 'skfm[numba]') "
                 "or choose engine='numpy'."
             ) from error
         warn_user(
-            f"numba is installed, but cannot be imported ({error}). NumPy does the work; "
-            "engine='numpy' says that it should.",
+            f"numba is installed, but cannot be imported ({error}). Falling back to NumPy; "
+            "pass engine='numpy' to silence this.",
             UserWarning,
         )
         return import_module(".numpy", __name__)

@@ -46,8 +46,16 @@ def compiled(function):
 
 
 _local = threading.local()
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
-    os.register_at_fork(after_in_child=_local.__dict__.clear)
+
+
+def _forget():
+    """Begin anew in a child process, which has none of the threads."""
+    global _local
+    _local = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
