@@ -158,9 +158,9 @@ class Knots:
     def of_quantiles(cls, numbers, n_knots):
         """As many knots, with as many numbers between each two; `Bins` where there are no more."""
         values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
-        if len(values) <= n_knots:
-            return Bins.of_quantiles(numbers, n_knots)
         frequent = counts > counts.sum() / n_knots
+        if len(values) <= n_knots or np.count_nonzero(~frequent) < 2:
+            return Bins.of_quantiles(numbers, max(n_knots, len(values)))
         knots = np.unique(
             np.quantile(np.repeat(values[~frequent], counts[~frequent]), np.linspace(0, 1, n_knots))
         )

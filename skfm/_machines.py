@@ -21,8 +21,9 @@ from ._terms import FieldWeighted, Interactions, Linear
 
 # What "auto" means with many rows.
 _L2_FACTORS = 0.005
-# Divided by the entries per row: factors' share of the learning rate, without field-awareness.
-_FACTORS_RATE = 5.0
+# Divided by the entries per row: factors' share of the learning rate, without field-awareness;
+# and the least share.
+_FACTORS_RATE, _LEAST_RATE = 4.0, 0.2
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -52,7 +53,7 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
     def _factors_rate(self, entries):
         """Factors' share of the learning rate."""
         # A step of a factor moves the score through all other entries of a row.
-        return min(_FACTORS_RATE / max(entries, 1), 1)
+        return min(max(_FACTORS_RATE / max(entries, 1), _LEAST_RATE), 1)
 
     @property
     def factors_(self):
