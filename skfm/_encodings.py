@@ -158,7 +158,10 @@ class Knots:
     def of_quantiles(cls, numbers, n_knots):
         """As many knots, with as many numbers between each two; `Bins` where there are no more."""
         values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
-        frequent = counts > counts.sum() / n_knots
+        frequent, before = np.zeros(len(values), bool), None
+        while before is None or frequent.sum() > before:  # the rest becomes fewer by it
+            before = frequent.sum()
+            frequent = counts > counts[~frequent].sum() / n_knots
         if len(values) <= n_knots or np.count_nonzero(~frequent) < 2:
             return Bins.of_quantiles(numbers, max(n_knots, len(values)))
         knots = np.unique(

@@ -45,7 +45,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         - "auto": "piecewise_linear" with a vocabulary, "squared_log" with `n_buckets`.
     n_bins : int or "auto", default="auto"
         Number of knots or quantile bins, at most; at least 2. "auto" is 32 bins; for knots, one
-        for 40 rows, but from 2 to 16. A variable with no more distinct numbers has a column for
+        for 100 rows, but from 2 to 24. A variable with no more distinct numbers has a column for
         each.
     min_frequency : int or float, default=None
         Categories that occur in fewer rows (int), or in a smaller share of them (float),
@@ -450,7 +450,7 @@ def _make_encoding(encoder, name, cells, numeric, separator):
         return Bins.of_logarithms(cells)
     if numeric == "quantile":
         return Bins.of_quantiles(cells, 32 if encoder.n_bins == "auto" else int(encoder.n_bins))
-    automatic = min(max(len(cells) // 40, 2), 16)
+    automatic = min(max(len(cells) // 100, 2), 24)
     return Knots.of_quantiles(cells, automatic if encoder.n_bins == "auto" else int(encoder.n_bins))
 
 
