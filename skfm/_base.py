@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._batch import Batcher, Columns, checked, without_stored_zeros
+from ._batch import Batcher, Columns, checked, entries_per_row, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import load
@@ -281,7 +281,9 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         outputs = range(target.n_outputs)
         terms = [self._make_terms(fields, crosses, (seed, output)) for output in outputs]
         rows = np.concatenate(batches)
-        settings = self._settings(fields, np.inf if in_stream else float(data.weight[rows].sum()))
+        weight = np.inf if in_stream else float(data.weight[rows].sum())
+        entries = before.entries if before else entries_per_row(data.X)[batches[0]].mean()
+        settings = self._settings(fields, weight, float(entries))
         columns = before.columns if before else Columns(data.X.shape[1], fields)
         new, units = columns.joining(data.X, batches, data.weight, may_shift=before is None)
         # The model, the best pass, and the model from before while it may come back.
@@ -300,7 +302,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 bias = target.loss.start(y, data.weight[first])
                 models.append(Model(terms[output], settings, bias))
             models[output].add_columns(new)
-        return Fitted(seed, target, columns.extended(new, units), crosses, models)
+        columns = columns.extended(new, units)
+        return Fitted(seed, target, columns, float(entries), crosses, models)
 
     def _batch_size(self, n_rows, fields):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""

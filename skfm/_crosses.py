@@ -1,6 +1,6 @@
 """Crosses: products of columns from different fields, hashed into buckets."""
 
-from itertools import combinations
+from itertools import combinations, product
 from numbers import Integral
 
 import numpy as np
@@ -113,14 +113,14 @@ def check_crosses(crosses, fields, n_buckets, feature_names=None):
     else:
         if not _is_list(crosses):
             raise ValueError(f"crosses must be None, 'all' or a list of tuples, got {crosses!r}.")
-        tuples = [_check_cross(cross, fields, feature_names) for cross in crosses]
+        tuples = [t for cross in crosses for t in _check_cross(cross, fields, feature_names)]
         if len(set(tuples)) < len(tuples):
             raise ValueError("crosses must name each combination of fields once.")
     return Crosses(tuples, n_fields, n_buckets) if tuples else None
 
 
 def _check_cross(cross, fields, feature_names):
-    """The positions of the fields of a cross, ascending."""
+    """The positions of the fields of a cross, ascending, for all of its variables' fields."""
     chosen = list(cross) if _is_list(cross) else [cross]
     if len(chosen) < 2 or not all(map(_is_field, chosen)):
         raise ValueError(
@@ -130,17 +130,17 @@ def _check_cross(cross, fields, feature_names):
     labels, positions = fields.labels, []
     for field in chosen:
         if isinstance(field, str):
-            positions.append(fields.position(field, feature_names))
+            positions.append(fields.positions(field, feature_names))
         elif field in labels:
-            positions.append(int(np.searchsorted(labels, field)))
+            positions.append([int(np.searchsorted(labels, field))])
         else:
             raise ValueError(
                 f"crosses names field {field}, but there are {len(labels)} fields, from "
                 f"{labels[0]} to {labels[-1]}."
             )
-    if len(set(positions)) < len(positions):
+    if len({position for each in positions for position in each}) < sum(map(len, positions)):
         raise ValueError(f"A field cannot be crossed with itself: {cross!r} in crosses.")
-    return tuple(sorted(positions))
+    return [tuple(sorted(chosen)) for chosen in product(*positions)]
 
 
 def _is_field(value):

@@ -159,10 +159,11 @@ class Fields:
         return self.labels.astype(np.int32).take(self.of(columns))
 
     def name_after(self, variables):
-        """Take the names of variables, a dict of their first columns, if they are the fields."""
+        """Take the names of variables, a dict of the first columns of their fields, if they fit."""
         self.variables = list(variables or [])
-        if self.ascending and np.array_equal(self.starts, list((variables or {}).values())):
-            self.names = self.variables
+        starts = [start for starts in (variables or {}).values() for start in starts]
+        if self.ascending and len(starts) and np.array_equal(self.starts, starts):
+            self.names = [name for name, starts in variables.items() for _ in starts]
 
     def check_order(self, variables):
         """Raise ValueError if a matrix has the same variables in another order."""
@@ -172,15 +173,15 @@ class Fields:
                 f"X has its variables in another order: {_some(given)} instead of {_some(known)}."
             )
 
-    def position(self, name, feature_names=None):
-        """The number, counted from 0, of the field of a variable.
+    def positions(self, name, feature_names=None):
+        """The numbers, counted from 0, of the fields of a variable.
 
         Without names of its own it looks for the columns of a one-hot encoder.
         """
         if self.names is not None:
             if name in self.names:
-                return self.names.index(name)
-            raise ValueError(f"There is no field {name!r}: the fields are {_some(self.names)}.")
+                return [i for i, known in enumerate(self.names) if known == name]
+            raise ValueError(f"There is no field {name!r}: the fields are {_some(self.variables)}.")
         if feature_names is None:
             raise ValueError(
                 f"There is no field {name!r}, as X does not name its fields. Names come with "
@@ -196,7 +197,7 @@ class Fields:
                 f"{len(found) or 'No'} fields consist of columns that are called {name!r} or begin "
                 f"with '{name}_' or '{name}=': pass the field's number (see fields_)."
             )
-        return int(found[0])
+        return found.tolist()
 
 
 def _some(names):

@@ -20,6 +20,8 @@ class Fitted:
     seed : int
     target : Labels or Numbers
     columns : Columns
+    entries : float
+        Entries per row, on the average of the first rows.
     crosses : Crosses or None
     models : list of Model
         One for each output.
@@ -28,6 +30,7 @@ class Fitted:
     seed: int
     target: object
     columns: Columns
+    entries: float
     crosses: object
     models: list
 

@@ -21,8 +21,9 @@ from ._terms import FieldWeighted, Interactions, Linear
 
 # What "auto" means with many rows.
 _L2_FACTORS = 0.005
-# Without a choice of partners by field, factors learn at this share of the learning rate.
-_FACTORS_RATE = 0.2
+# Divided by the entries per row: factors' share of the learning rate, without field-awareness;
+# and the least share.
+_FACTORS_RATE, _LEAST_RATE = 4.0, 0.2
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -35,20 +36,24 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
     def _make_terms(self, fields, crosses, key):
         return [Interactions(self.k, fields.n_fields, self.init_scale, key)]
 
-    def _settings(self, fields, total):
-        """The hyperparameters of each group; the weight of all rows is infinite in a stream."""
-        automatic = min(max(_L2_FACTORS, 2 / total), 1.0)
+    def _settings(self, fields, weight, entries):
+        """The hyperparameters of each group.
+
+        They depend on the weight of all rows, infinite in a stream, and on the entries per row.
+        """
+        automatic = min(max(_L2_FACTORS, 2 / weight), 1.0)
         l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
-        rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(fields)
+        rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(entries)
         return {
             "bias": Setting.of(self, self.solver, rate),
             "linear": Setting.of(self, self.solver, rate, self.l1_linear, self.l2_linear),
             "factors": Setting.of(self, self.solver, of_factors, self.l1_factors, l2_factors),
         }
 
-    def _factors_rate(self, fields):
-        """A step of a factor moves the score through all other columns of a row."""
-        return _FACTORS_RATE if fields.n_fields == 1 else 1
+    def _factors_rate(self, entries):
+        """Factors' share of the learning rate."""
+        # A step of a factor moves the score through all other entries of a row.
+        return min(max(_FACTORS_RATE / max(entries, 1), _LEAST_RATE), 1)
 
     @property
     def factors_(self):
@@ -61,6 +66,9 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
 @dataclass(repr=False, eq=False, kw_only=True)
 class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
     """The field-aware machine: factors for each field that a column can meet."""
+
+    def _factors_rate(self, entries):
+        return 1  # a factor meets the entries of one field
 
     @property
     def factors_(self):
@@ -81,12 +89,9 @@ class _FieldWeightedMachine(FieldsBase, FieldWeights, WithFields, _Factorization
         interactions = FieldWeighted(self.k, fields.n_fields, self.init_scale, key)
         return [Linear(), *([interactions] if self.k else [])]
 
-    def _settings(self, fields, total):
+    def _settings(self, fields, weight, entries):
         weights = Setting.of(self, self.solver, self.learning_rate, 0.0, self.l2_field_weights)
-        return super()._settings(fields, total) | {"field_weights": weights}
-
-    def _factors_rate(self, fields):
-        return _FACTORS_RATE
+        return super()._settings(fields, weight, entries) | {"field_weights": weights}
 
     @property
     def field_weights_(self):

@@ -34,8 +34,9 @@ class Factorization:
         sparser weights under L1.
     learning_rate : float, default=0.1
         Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
-        the sum of squared gradients. Factors that are not field-aware learn at a fifth of
-        it, as each moves the score through all other columns of a row.
+        the sum of squared gradients. As a step of a factor moves the score through all other
+        entries of a row, factors that are not field-aware learn at 4 / (entries per row)
+        of it, but at least at a fifth of it and at most at all of it.
     ftrl_beta : float, default=1.0
         β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
     l1_linear : float, default=0.0

@@ -1,22 +1,17 @@
-"""Variables of a table: how their cells are read, and which columns each becomes.
+"""Variables of a table: how their cells are read.
 
 A variable is read as float64 numbers with NaN where they are missing, or as `Categories`.
-An encoding has a `width`, the number of its columns, ``encode(cells)`` and ``labels()``, and
-`numeric` says whether its cells are numbers.
 """
 
 import re
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from itertools import chain, compress, count, pairwise, repeat
+from itertools import compress, count
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import murmurhash3_32
-
-from ._batch import MAX_VALUE, ROUNDINGS
 
 
 class Categories(NamedTuple):
@@ -37,14 +32,6 @@ class Categories(NamedTuple):
     @property
     def texts(self):
         return self.values if self.types <= {str} else [*map(text_of, self.values)]
-
-
-class Slots(NamedTuple):
-    """Where the entries of cells are: one for each or, with `counts`, so many for each."""
-
-    column: np.ndarray
-    value: np.ndarray | None = None
-    counts: np.ndarray | None = None
 
 
 # -- texts ----------------------------------------------------------------------------
@@ -263,7 +250,7 @@ def _factorize(cells):
         cells = cells.to_list()
     else:  # the list of datetime64[ns] is integers
         cells = list(cells) if cells.dtype.kind in "mM" else cells.tolist()
-    return _without_missing(*_distinct([*map(_key, cells)], cells), narrow_type)
+    return _without_missing(*distinct([*map(_key, cells)], cells), narrow_type)
 
 
 def _key(cell):
@@ -281,7 +268,7 @@ _KEYS_THEMSELVES = {str, bytes, int, float, type(None), np.str_, np.int64, np.fl
 _LISTS = list | set | frozenset | tuple | np.ndarray
 
 
-def _distinct(keys, cells):
+def distinct(keys, cells):
     """The number of each key in the distinct ones, and the first cell of each of these."""
     first_of = {}
     first = np.fromiter(map(first_of.setdefault, keys, count()), np.intp, len(keys))
@@ -337,224 +324,3 @@ def _is_missing(value):
 
 
 # -- encodings ------------------------------------------------------------------------
-
-
-class Vocabulary:
-    """A column for each category, the most frequent first, then missing and unknown values.
-
-    There is a column for missing values only if there were any: the first column must
-    occur, or fields could not be inferred.
-    """
-
-    numeric = False
-
-    def __init__(self, cells, min_frequency, max_categories):
-        codes, texts = cells.codes, cells.texts
-        if texts is not cells.values:  # several may have the same
-            number, texts = _distinct(texts, texts)
-            codes = np.append(number, -1)[codes]
-        counts = np.bincount(codes + 1, minlength=len(texts) + 1)
-        # By their texts, where they are as frequent: not by the row in which they come first.
-        by_text = np.array(sorted(range(len(texts)), key=texts.__getitem__), np.intp)
-        order = by_text[np.argsort(-counts[1:][by_text], kind="stable")]
-        # A share of the rows, as is 7 / 100: 0.07 * 100 is more than 7.
-        whole = 1 if isinstance(min_frequency, Integral) else len(codes)
-        order = order[counts[1:][order] / whole >= float(min_frequency)][:max_categories]
-        column = np.full(len(texts), -1)
-        column[order] = np.arange(len(order))
-        kept = column >= 0
-        self._set(compress(texts, kept), column[kept], bool(counts[0]))
-
-    def _set(self, texts, column, has_missing):
-        self.column_of = dict(zip(texts, column.tolist(), strict=True))
-        self.has_missing = has_missing
-        self.width = len(column) + has_missing + 1
-
-    def __getstate__(self):
-        """Arrays, which every format keeps as they are: the texts in a row, and their lengths."""
-        texts, columns = [*self.column_of], [*self.column_of.values()]
-        text = "".join(texts).encode(errors="surrogatepass")
-        return {
-            "text": np.frombuffer(text, np.uint8),
-            "lengths": np.array([*map(len, texts)], np.int64),
-            "column": np.array(columns, np.int64),
-            "has_missing": self.has_missing,
-        }
-
-    def __setstate__(self, state):
-        text = state["text"].tobytes().decode(errors="surrogatepass")
-        ends = [0, *np.cumsum(state["lengths"]).tolist()]
-        texts = [text[start:end] for start, end in pairwise(ends)]
-        self._set(texts, state["column"], state["has_missing"])
-
-    def encode(self, cells):
-        unknown, size = self.width - 1, len(cells.values)
-        columns = map(self.column_of.get, cells.texts, repeat(unknown))
-        columns = np.fromiter(chain(columns, [unknown - self.has_missing]), np.int32, size + 1)
-        return Slots(columns[cells.codes])
-
-    def labels(self):
-        for text in sorted(self.column_of, key=self.column_of.get):
-            yield "=" + "\\" * bool(_SPECIAL.fullmatch(text)) + text
-        yield from ["=<missing>"] * self.has_missing + ["=<unknown>"]
-
-
-_SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what is escaped so
-
-
-class Bins:
-    """A column for each interval [edge, next edge), then one for missing values.
-
-    None for numbers where there were none.
-    """
-
-    numeric = True
-
-    def __init__(self, edges, any_seen=True):
-        self.edges = edges
-        self.width = len(edges) + any_seen + 1
-
-    @classmethod
-    def of_quantiles(cls, numbers, n_bins):
-        """Bins that hold about as many numbers each; of few distinct ones, each its own.
-
-        A number that fills more than a bin by itself counts as one bin full, so that many
-        zeros do not take the bins of the rest.
-        """
-        distinct, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-        if len(distinct) <= n_bins:
-            return cls(distinct[1:], len(distinct) > 0)
-        full, before = len(numbers) / n_bins, np.inf
-        while full < before:
-            light = counts <= full
-            before, full = full, counts[light].sum() / (n_bins - (~light).sum())
-        weight = np.minimum(counts, full)
-        bins = np.floor((np.cumsum(weight) - weight / 2) / full)
-        return cls(distinct[1:][np.diff(bins) > 0])
-
-    @classmethod
-    def of_logarithms(cls, numbers):
-        """The bins of `logarithmic` that occur, each up to the next of them."""
-        seen = np.unique(logarithmic(numbers[~np.isnan(numbers)]))
-        return cls(_lower_limit(seen[1:]), len(seen) > 0)
-
-    def encode(self, numbers):
-        columns = np.searchsorted(self.edges, numbers, side="right").astype(np.int32)
-        missing = self.width - 1
-        columns[np.isnan(numbers)] = missing
-        return Slots(np.minimum(columns, missing))
-
-    def labels(self):
-        edges = [str(edge).removesuffix(".0") for edge in (self.edges + 0.0).tolist()]
-        if edges:
-            yield f"<{edges[0]}"
-            yield from (f"=[{low}, {high})" for low, high in pairwise(edges))
-            yield f">={edges[-1]}"
-        elif self.width > 1:
-            yield "=<number>"
-        yield "=<missing>"
-
-
-class Value:
-    """One column for the number itself, standardized, and one for missing values."""
-
-    numeric, width = True, 2
-
-    def __init__(self, numbers, name):
-        self.name = name
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.mean, self.scale = float(np.nanmean(numbers)), float(np.nanstd(numbers))
-            largest = float(np.nanmax(np.abs(numbers)))
-        self._check(self.mean + self.scale)
-        if self.scale <= ROUNDINGS * np.finfo(float).eps * largest:
-            self.scale = 1.0  # what differs by rounding only is constant
-
-    def _check(self, numbers):
-        if np.isinf(numbers).any() or (np.ndim(numbers) == 0 and np.isnan(numbers)):
-            raise ValueError(
-                f"Variable {self.name!r} holds infinity, or numbers too large to standardize; use "
-                "numeric='quantile'."
-            )
-
-    def encode(self, numbers):
-        self._check(numbers)
-        missing = np.isnan(numbers)
-        with np.errstate(over="ignore"):
-            value = np.clip((numbers - self.mean) / self.scale, -MAX_VALUE, MAX_VALUE)
-        return Slots(missing.astype(np.int32), np.where(missing, 1, value).astype(np.float32))
-
-    def labels(self):
-        return ["", "=<missing>"]
-
-
-class Buckets:
-    """So many columns, the first for missing values, into the others of which values are hashed.
-
-    Logarithmic bins of numbers take their own column each as long as there are enough.
-    """
-
-    def __init__(self, numeric, width, separator, pooling):
-        self.numeric, self.width, self.separator, self.pooling = numeric, width, separator, pooling
-
-    def encode(self, cells):
-        if self.numeric:
-            missing = np.isnan(cells)
-            columns = 1 + logarithmic(np.where(missing, 0, cells)) % (self.width - 1)
-            return Slots(np.where(missing, 0, columns).astype(np.int32))
-        if not (self.separator or cells.has_lists):
-            columns = self._buckets(cells.texts)
-            return Slots(np.append(columns, np.int32(0))[cells.codes])
-        parts = [*map(self._parts, cells.values), [None]]
-        texts = [*chain.from_iterable(parts)]
-        columns = self._buckets([text or "" for text in texts])
-        columns[[text is None for text in texts]] = 0
-        lengths = np.array([*map(len, parts)])
-        counts = lengths[cells.codes]
-        start = (np.cumsum(lengths) - lengths)[cells.codes]
-        which = np.arange(counts.sum()) + np.repeat(start - np.cumsum(counts) + counts, counts)
-        weight = 1 / counts if self.pooling == "mean" else np.ones(len(counts))
-        return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
-
-    def _parts(self, value):
-        """The texts of the values in one cell; None if there are none."""
-        if isinstance(value, tuple):
-            parts = [*map(text_of, value)]
-        else:
-            parts = [as_read(text_of(value))]  # a number may have the separator in it
-            if self.separator:
-                parts = [part for part in parts[0].split(self.separator) if part]
-        return parts or [None]
-
-    def _buckets(self, texts):
-        texts = all_as_read(texts)
-        # Arguments by position: this takes most of the time.
-        try:
-            hashes = [*map(murmurhash3_32, texts, repeat(0), repeat(True))]
-        except UnicodeEncodeError:  # half of a surrogate pair
-            texts = [text.encode(errors="surrogatepass") for text in texts]
-            hashes = [*map(murmurhash3_32, texts, repeat(0), repeat(True))]
-        hashes = np.array(hashes, np.int64)
-        return (1 + hashes % (self.width - 1)).astype(np.int32)
-
-    def labels(self):
-        yield "=<missing>"
-        yield from (f"=#{bucket}" for bucket in range(1, self.width))
-
-
-def logarithmic(numbers):
-    """The number of the bin of each of `numbers`, int64.
-
-    That of n = ⌊x⌋ is n up to 2, and 2 + ⌊ln²(n)⌋ from 3 on; that of -n is its negative.
-    """
-    whole = np.floor(numbers)
-    size = np.minimum(np.abs(whole), np.finfo(np.float64).max)
-    bins = np.where(size <= 2, size, 2 + np.floor(np.log(np.maximum(size, 1)) ** 2))
-    return np.copysign(bins, whole).astype(np.int64)
-
-
-def _lower_limit(bins):
-    """The least number in each bin of `logarithmic`."""
-    size = np.abs(bins).astype(np.float64)
-    first = np.ceil(np.exp(np.sqrt(np.maximum(size - 2, 0))))
-    last = np.ceil(np.exp(np.sqrt(np.maximum(size - 1, 0)))) - 1
-    return np.where(size <= 2, bins, np.where(bins < 0, -last, first))

@@ -45,8 +45,8 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
             terms.append(Network(self.k, fields.n_fields, *layers, self.init_scale, key))
         return terms
 
-    def _settings(self, fields, total):
-        """The hyperparameters of each group; penalties do not depend on the rows here."""
+    def _settings(self, fields, weight, entries):
+        """The hyperparameters of each group, which do not depend on the rows here."""
         wide, deep = (self.solver,) * 2 if isinstance(self.solver, str) else self.solver
         wide_rate, deep_rate = self.wide_learning_rate, self.deep_learning_rate
         linear = Setting.of(self, wide, wide_rate, self.wide_l1, self.wide_l2)

@@ -1,4 +1,4 @@
-"""From tables to fields: every variable becomes one field of columns."""
+"""From tables to fields: every variable becomes a field of columns, or two."""
 
 import copy
 from collections import Counter
@@ -12,13 +12,14 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
-from ._variables import Bins, Buckets, Value, Vocabulary, read
+from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
+from ._variables import read
 
 __all__ = ["FieldEncoder"]
 
 
 class FieldEncoder(TransformerMixin, BaseEstimator):
-    """Encode each variable of a table as one field of columns.
+    """Encode each variable of a table as a field of columns, or two.
 
     Every row gets exactly one entry per field, so that
     :func:`skfm.infer_fields`, and with it the estimators, find the fields without being
@@ -26,9 +27,14 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    numeric : {"auto", "quantile", "squared_log", "value"}, default="auto"
+    numeric : {"auto", "piecewise_linear", "quantile", "squared_log", "value"}, default="auto"
         What becomes of numbers.
 
+        - "piecewise_linear": hat functions at knots with about equally many training rows
+          between them (Gorishniy et al. 2022, section 3.1). A number between two knots has an entry
+          for each, 1 − t and t, so that numbers keep their order. Even and odd knots are two fields:
+          each row has one entry in either. A number more frequent than the rows between two
+          knots has a column of its own. Beyond the first and the last knot nothing changes.
         - "quantile": bins that hold about equally many training rows, where a number that is
           more frequent than that has one by itself or with few others.
         - "squared_log": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
@@ -36,9 +42,11 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
           Used by the winners of the Criteo challenge (Juan et al. 2014). With a
           vocabulary, a bin not seen in training counts as the next one below.
         - "value": one column that holds the number itself, standardized.
-        - "auto": "quantile" with a vocabulary, "squared_log" with `n_buckets`.
-    n_bins : int, default=32
-        Number of quantile bins, at most; at least 2.
+        - "auto": "piecewise_linear" with a vocabulary, "squared_log" with `n_buckets`.
+    n_bins : int or "auto", default="auto"
+        Number of knots or quantile bins, at most; at least 2. "auto" is 32 bins; for knots, one
+        for 100 rows, but from 2 to 24. A variable with no more distinct numbers has a column for
+        each.
     min_frequency : int or float, default=None
         Categories that occur in fewer rows (int), or in a smaller share of them (float),
         share the column of unknown values. None keeps all.
@@ -70,7 +78,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     fields_ : ndarray of shape (n_features_out,), dtype int32
-        Field, that is, number of the variable, of each output column.
+        Field of each output column. A variable is one field; numbers between knots are two.
     n_features_in_ : int
         Number of variables.
     feature_names_in_ : ndarray of shape (n_variables,)
@@ -84,7 +92,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     -----
     The columns of a field are: its categories, the most frequent first; missing values,
     if there were any in training; unknown and rare values, and missing ones if there were
-    none in training. For numbers: the bins (or the value), and missing values.
+    none in training. For numbers: the bins (or the value), and missing values; or the even knots, the
+    frequent numbers and missing values, and then a field of the odd knots.
 
     A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
     True and "True". Bytes are decoded from UTF-8. NumPy, pandas, polars and Arrow give the same
@@ -115,6 +124,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
 
     References
     ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko (2022), On Embeddings for Numerical Features in Tabular
+    Deep Learning, NeurIPS.
     Y. Juan, Y. Zhuang, W.-S. Chin (2014), 3 Idiots' Approach for Display Advertising
     Challenge.
 
@@ -135,8 +146,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "numeric": [StrOptions({"auto", "quantile", "squared_log", "value"})],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "numeric": [StrOptions({"auto", "quantile", "squared_log", "piecewise_linear", "value"})],
+        "n_bins": [Interval(Integral, 2, None, closed="left"), StrOptions({"auto"})],
         "min_frequency": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="neither"),
@@ -153,7 +164,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         self,
         *,
         numeric="auto",
-        n_bins=32,
+        n_bins="auto",
         min_frequency=None,
         max_categories=None,
         n_buckets=None,
@@ -235,9 +246,9 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         encoded : csr_array of shape (n_samples, n_features_out), float32
-            One entry per row and variable; several where a cell holds several values. Its
-            attribute `variables`, a dict of the first column of each variable by name, lets a
-            model call its fields what the table calls them.
+            One entry per row and field; several where a cell holds several values. Its
+            attribute `variables`, a dict of the first columns of the fields of each variable by
+            name, lets a model call its fields what the table calls them.
 
         Raises
         ------
@@ -284,7 +295,7 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     def fields_(self):
         """The field of each output column."""
         check_is_fitted(self)
-        widths = [encoder.width for encoder in self._encodings]
+        widths = [width for encoder in self._encodings for width in encoder.widths]
         return np.repeat(np.arange(len(widths), dtype=np.int32), widths)
 
     def __sklearn_is_fitted__(self):
@@ -390,7 +401,7 @@ def _make_encodings(encoder, variables):
     names, cells = variables
     numeric, hashed = encoder.numeric, encoder.n_buckets is not None
     if numeric == "auto":
-        numeric = "squared_log" if hashed else "quantile"
+        numeric = "squared_log" if hashed else "piecewise_linear"
     if hashed and numeric != "squared_log":
         raise ValueError(
             f"numeric={numeric!r} would have to be fitted, and n_buckets needs no fitting: use "
@@ -435,11 +446,12 @@ def _make_encoding(encoder, name, cells, numeric, separator):
         return Vocabulary(cells, encoder.min_frequency or 0, encoder.max_categories)
     if numeric == "value" and not np.isnan(cells).all():
         return Value(cells, name)
-    return (
-        Bins.of_logarithms(cells)
-        if numeric == "squared_log"
-        else Bins.of_quantiles(cells, int(encoder.n_bins))
-    )
+    if numeric == "squared_log":
+        return Bins.of_logarithms(cells)
+    if numeric == "quantile":
+        return Bins.of_quantiles(cells, 32 if encoder.n_bins == "auto" else int(encoder.n_bins))
+    automatic = min(max(len(cells) // 100, 2), 24)
+    return Knots.of_quantiles(cells, automatic if encoder.n_bins == "auto" else int(encoder.n_bins))
 
 
 def _positions(choices, names, parameter):
@@ -464,9 +476,11 @@ def _encode(variables, encodings):
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-    at, first, starts = indptr[:-1].copy(), 0, []
-    for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-        starts.append(first)
+    at, first, starts = indptr[:-1].copy(), 0, {}
+    for name, encoding, (column, value, counts) in zip(
+        variables[0], encodings, fields, strict=True
+    ):
+        starts[name] = [first + before for before in (0, *np.cumsum(encoding.widths[:-1]).tolist())]
         where = at
         if counts is not None:
             where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
@@ -475,11 +489,11 @@ def _encode(variables, encodings):
         if value is not None:
             data[where] = value
         at += 1 if counts is None else counts
-        first += encoding.width
+        first += sum(encoding.widths)
     if indptr[-1] < 2**31:
         indptr = indptr.astype(np.int32)
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
     if any(slots.counts is not None for slots in fields):
         X.sum_duplicates()  # values of a cell that share a bucket
-    X.variables = dict(zip(variables[0], starts, strict=True))
+    X.variables = starts
     return X

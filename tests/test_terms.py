@@ -276,7 +276,7 @@ class ProductRegressor(FieldsBase, Training, WithFields, Regressor):
     def _make_terms(self, fields, crosses, key):
         return [Linear(), Product(key)]
 
-    def _settings(self, fields, total):
+    def _settings(self, fields, weight, entries):
         setting = Setting.of(self, "adagrad", learning_rate=0.3)
         return dict.fromkeys(["bias", "linear", "product"], setting)
 

