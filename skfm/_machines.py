@@ -43,14 +43,15 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
         """
         automatic = min(max(_L2_FACTORS, 2 / weight), 1.0)
         l2_factors = automatic if self.l2_factors == "auto" else self.l2_factors
-        rate, of_factors = self.learning_rate, self.learning_rate * self._factors_rate(entries)
+        rate = self.learning_rate
+        of_factors = rate * self._factors_rate(fields, entries)
         return {
             "bias": Setting.of(self, self.solver, rate),
             "linear": Setting.of(self, self.solver, rate, self.l1_linear, self.l2_linear),
             "factors": Setting.of(self, self.solver, of_factors, self.l1_factors, l2_factors),
         }
 
-    def _factors_rate(self, entries):
+    def _factors_rate(self, fields, entries):
         """Factors' share of the learning rate."""
         # A step of a factor moves the score through all other entries of a row.
         return min(max(_FACTORS_RATE / max(entries, 1), _LEAST_RATE), 1)
@@ -67,8 +68,9 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
 class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
     """The field-aware machine: factors for each field that a column can meet."""
 
-    def _factors_rate(self, entries):
-        return 1  # a factor meets the entries of one field
+    def _factors_rate(self, fields, entries):
+        # A factor meets the entries of one field only, unless that is all of them.
+        return 1 if fields.n_fields > 1 else super()._factors_rate(fields, entries)
 
     @property
     def factors_(self):

@@ -39,7 +39,7 @@ from skfm.preprocessing import FieldEncoder
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
 
 N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 200))
-N_LIMITS = 60
+N_LIMITS = max(60, N_POINTS // 10)
 MOST_HEADROOM = 40 << 20
 SEED = 0
 ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)

@@ -171,7 +171,7 @@ def datasets():
         "wine, dense": lambda: dense(datasets.load_wine),
         "iris, dense": lambda: dense(datasets.load_iris),
         "movielens ratings": lambda: movielens(read, True),
-        "california, binned": lambda: california(read),
+        "california": lambda: california(read),
         "diabetes, dense": lambda: dense(datasets.load_diabetes, True),
     }
 
