@@ -32,7 +32,7 @@ def checked(estimator, X, reset=False, name="X"):
     what a FieldEncoder notes on it as `variables`. Messages call it `name`.
     """
     variables = getattr(X, "variables", None)
-    check_matrix(X, name, getattr(estimator, "feature_names_in_", None))
+    check_matrix(X, name, vars(estimator).get("feature_names_in_"))
     try:
         X = as_csr(
             validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
@@ -44,7 +44,7 @@ def checked(estimator, X, reset=False, name="X"):
             f"{name} contains strings ({error}). Encode categories as columns first, for example "
             f"with make_pipeline(FieldEncoder(), {type(estimator).__name__}())."
         ) from error
-    check_finite(X, getattr(estimator, "feature_names_in_", None), name)
+    check_finite(X, vars(estimator).get("feature_names_in_"), name)
     X.variables = variables
     return X
 

@@ -24,6 +24,7 @@ from skfm import FFMClassifier, FMClassifier, FMRegressor
 from skfm._batch import Batcher
 from skfm._engine import load
 from skfm._training import Sample, centre
+from skfm.datasets import make_clicks
 
 from .common import (
     CLASSIFIERS,
@@ -553,3 +554,21 @@ def test_help_is_complete(cls):
     weights = "embeddings_" if hasattr(cls, "embeddings_") else "factors_"
     for name in ("coef_", "intercept_", weights, "n_iter_", "best_iter_"):
         assert f"\n{name} : " in doc
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("n_fields", "share"), [(1, 1), (2, 1), (8, 0.5), (10, 0.4), (40, 0.2)])
+def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share):
+    """In a stream those of the first batch, and it stays."""
+    clicks = make_clicks(600, n_fields=n_fields, n_categories=5, interaction=0, random_state=0)
+    for cls in (FMClassifier, FFMClassifier):
+        model = cls(2, random_state=0, learning_rate=0.3, max_iter=1, **fields_of(cls, clicks))
+        if how == "fit":
+            model.fit(clicks.X, clicks.y)
+        else:
+            model.partial_fit(clicks.X, clicks.y, classes=[0, 1])
+            sparse = csr_array(clicks.X.toarray() * (np.arange(clicks.X.shape[1]) < 5))
+            model.partial_fit(sparse, clicks.y)
+        rates = model._fitted.models[0].tables["interactions"].solver.learning_rate[0]
+        expected = share if cls is FMClassifier or n_fields == 1 else 1
+        np.testing.assert_allclose(rates, [0.3, *[0.3 * expected] * (len(rates) - 1)])
