@@ -560,9 +560,10 @@ def test_help_is_complete(cls):
 @pytest.mark.parametrize(("n_fields", "share"), [(1, 1), (2, 1), (8, 0.5), (10, 0.4), (40, 0.2)])
 def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share):
     """In a stream those of the first batch, and it stays."""
-    clicks = make_clicks(600, n_fields=n_fields, n_categories=5, interaction=0, random_state=0)
+    clicks = make_clicks(600, n_fields=n_fields, n_categories=5, random_state=0)
     for cls in (FMClassifier, FFMClassifier):
-        model = cls(2, random_state=0, learning_rate=0.3, max_iter=1, **fields_of(cls, clicks))
+        params = dict(learning_rate=0.3, max_iter=1, early_stopping=False, random_state=0)
+        model = cls(2, **params, **fields_of(cls, clicks))
         if how == "fit":
             model.fit(clicks.X, clicks.y)
         else:
