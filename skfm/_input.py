@@ -100,12 +100,7 @@ def check_indices(X):
     A DOK matrix has none.
     """
     if X.format in ("csr", "csc", "bsr"):
-        if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
-            raise ValueError("The indices and the index pointer (indptr) of X must be integers.")
-        # SciPy's check looks no further where the last pointer says that there is nothing.
-        if np.any(np.diff(X.indptr) < 0):
-            raise ValueError("The index pointer (indptr) of X must not decrease.")
-        X.check_format(full_check=True)
+        _check_compressed(X)
     elif X.format == "coo":
         _check_as_many(X.row, X.col, X.data)
         for what, index, size in zip(("row", "column"), (X.row, X.col), X.shape, strict=True):
@@ -120,6 +115,23 @@ def check_indices(X):
             _check_as_many(indices, values)
             if len(indices):
                 _check_bounds("column indices", np.array(indices), X.shape[1])
+
+
+def _check_compressed(X):
+    # `X.check_format(full_check=True)` says the same, but takes a tenth of the time in which
+    # one row is scored, and looks no further where the last pointer says that there is nothing.
+    shape = np.floor_divide(X.shape, X.blocksize) if X.format == "bsr" else X.shape
+    n_rows, n_columns = shape[::-1] if X.format == "csc" else shape
+    if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
+        raise ValueError("The indices and the index pointer (indptr) of X must be integers.")
+    _check_as_many(X.indices, X.data)
+    _check_as_many(X.indptr, range(n_rows + 1))
+    if X.indptr[0] != 0 or (X.indptr[1:] < X.indptr[:-1]).any() or X.indptr[-1] > len(X.data):
+        raise ValueError(
+            "The index pointer (indptr) of X must begin with 0, not decrease, and end within "
+            "the data."
+        )
+    _check_bounds("column indices", X.indices[: X.indptr[-1]], n_columns)
 
 
 def _check_as_many(*arrays):

@@ -162,7 +162,7 @@ class Model:
         """Give rows to new columns, numbered as in the matrix."""
         for name, layout in layouts_of(self.terms).items():
             if layout.of == "columns":
-                self.tables[name].append(layout.initial(columns))
+                self.tables[name].append(columns, layout.initial)
 
     def fork(self, copied):
         """A model that goes on from here and leaves this one as it is.

@@ -7,7 +7,8 @@ import numpy as np
 
 from ._solvers import SOLVERS
 
-_CHUNK_ROWS = 1 << 14
+# Numbers that are made at a time: few enough to stay in the cache.
+_CHUNK = 1 << 16
 
 
 class Layout(NamedTuple):
@@ -83,7 +84,7 @@ class Table:
         self.of, self.solver, self.n_rows = layout.of, solver, 0
         empty = np.empty((0, layout.width), np.float32)
         self.arrays = [empty] * (1 + len(solver.states))
-        self.append(layout.initial(np.arange(layout.n_rows)))
+        self.append(np.arange(layout.n_rows), layout.initial)
 
     @property
     def value(self):
@@ -93,21 +94,22 @@ class Table:
     def _rows(self):
         return [array[: self.n_rows] for array in self.arrays]
 
-    def append(self, values):
-        """Add rows with the given initial values. They count once all of them are there."""
-        end = self.n_rows + len(values)
+    def append(self, rows, initial):
+        """Add rows, whose values are ``initial(rows)``. They count once all of them are there."""
+        end, width = self.n_rows + len(rows), self.arrays[0].shape[1]
         if end > len(self.arrays[0]):
             # The first rows get exact room, as most models never grow again.
-            shape = max(end, 2 * self.n_rows), values.shape[1]
-            larger = [np.empty(shape, values.dtype) for _ in self.arrays]
+            shape = max(end, 2 * self.n_rows), width
+            larger = [np.empty(shape, np.float32) for _ in self.arrays]
             for new, old in zip(larger, self.arrays, strict=True):
                 new[: self.n_rows] = old[: self.n_rows]
             self.arrays = larger
-        for first in range(0, len(values), _CHUNK_ROWS):  # the state's formula has temporaries
-            chunk = values[first : first + _CHUNK_ROWS]
-            to = slice(self.n_rows + first, self.n_rows + first + len(chunk))
-            for array, rows in zip(self.arrays, [chunk, *self.solver.start(chunk)], strict=True):
-                array[to] = rows
+        step = 1 + _CHUNK // max(width, 1)
+        for first in range(0, len(rows), step):
+            values = initial(rows[first : first + step])
+            to = slice(self.n_rows + first, self.n_rows + first + len(values))
+            for array, new in zip(self.arrays, [values, *self.solver.start(values)], strict=True):
+                array[to] = new
         self.n_rows = end
 
     def fork(self, copied):
