@@ -358,6 +358,18 @@ class Batch:
     def crosses(self):
         return self._batcher.crosses_of(self)
 
+    def piece(self, first, last):
+        """Some of the rows, over the columns of all."""
+        if first <= 0 and last >= self.n_rows:
+            return self
+        other, F = copy.copy(self), self.n_fields
+        indptr = self.indptr[first * F : last * F + 1]
+        entries = slice(indptr[0], indptr[-1])
+        other.indptr, other.memo = indptr - indptr[0], {}
+        other.indices, other.values = self.indices[entries], self.values[entries]
+        other.n_rows = (len(indptr) - 1) // F
+        return other
+
     def renew_scratch(self):
         """Give up all scratch arrays, for others to take their place."""
         self._batcher.n_scratch = 0
