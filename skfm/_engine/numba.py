@@ -13,16 +13,13 @@ from numba import njit, uint64
 from numpy.lib.stride_tricks import as_strided
 
 from .._batch import MAX_VALUE, Units
+from .interactions import LANES, fields, one_field, own_columns
 from .kernels import compiled, run, threads  # noqa: F401 (threads is of the engine)
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 
-# Numbers that one vector instruction is given, a cache line of them; LLVM splits it for
-# smaller machines.
-_LANES = 16
-
 # Numbers in a row from which it pays to align rows and to look some rows ahead.
-_WIDE = 4 * _LANES
+_WIDE = 4 * LANES
 _AHEAD = 4
 
 _NO_UNITS = Units(np.empty(0), np.empty(0))
@@ -86,7 +83,7 @@ def _assemble(
         row = uint64(rows[i])
         if i + uint64(2 * _AHEAD) < uint64(len(rows)):
             later = uint64(rows[i + uint64(2 * _AHEAD)])
-            for p in range(indptr[later], indptr[later + uint64(1)], _LANES):
+            for p in range(indptr[later], indptr[later + uint64(1)], LANES):
                 prefetch(columns, uint64(p))
         for p in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
             indices[e] = columns[p]
@@ -117,7 +114,7 @@ def _assemble(
             at += begin[f]
             begin[f] = at
         if not ascending:
-            _sort_by_field(indices[start:n_entries], values[start:n_entries], field)
+            _sort_by_field(indices, values, start, n_entries, field, begin, i * uint64(F), F)
     touched = _renumber(indices[:n_entries], stamp) if trains else np.empty(0, np.intp)
     return touched, begin, indices[:n_entries], values[:n_entries]
 
@@ -152,9 +149,19 @@ def _renumber(slots, stamp):
 
 
 @njit
-def _sort_by_field(slots, values, field):
-    order = np.argsort(field[slots], kind="mergesort")
-    slots[:], values[:] = slots[order], values[order]
+def _sort_by_field(slots, values, first, last, field, begin, group, F):
+    """Put the entries of a row where their fields begin, in their order."""
+    size = last - first
+    slots_before, values_before = np.empty(size, slots.dtype), np.empty(size, values.dtype)
+    for e in range(size):
+        slots_before[e], values_before[e] = slots[first + e], values[first + e]
+    to = np.empty(F, np.int32)
+    for f in range(uint64(F)):
+        to[f] = begin[group + f]
+    for e in range(size):
+        f = field[uint64(slots_before[e])]
+        slots[to[f]], values[to[f]] = slots_before[e], values_before[e]
+        to[f] += 1
 
 
 # -- rows of tables -------------------------------------------------------------------
@@ -180,9 +187,9 @@ def _rows_of(batch, shape, dtype):
     n, width = shape
     if width <= _WIDE:
         return batch.scratch(shape, dtype)
-    stride = _LANES * -(-width // _LANES)
-    room = batch.scratch((2 * _LANES + n * stride,), dtype)
-    first = -room.ctypes.data // room.itemsize % _LANES + _LANES - 1
+    stride = LANES * -(-width // LANES)
+    room = batch.scratch((2 * LANES + n * stride,), dtype)
+    first = -room.ctypes.data // room.itemsize % LANES + LANES - 1
     return as_strided(room[first:], shape, (stride * room.itemsize, room.itemsize))
 
 
@@ -199,7 +206,7 @@ def _prefetch_row(table, rows, width, i):
     """Ask for the row that is needed a few rows after `rows[i]`."""
     if i + uint64(_AHEAD) < uint64(len(rows)):
         first = uint64(rows[i + uint64(_AHEAD)]) * uint64(width)
-        for j in range(uint64(0), uint64(width), uint64(_LANES)):
+        for j in range(uint64(0), uint64(width), uint64(LANES)):
             prefetch(table, first + j)
 
 
@@ -250,19 +257,6 @@ def _sum_columns(indptr, indices, values, weight, sums):
             sums[uint64(indices[e])] += values[e] * weight[n]
 
 
-@njit
-def _own_columns(part, n_parts):
-    """Which columns belong to a part, as the bits of a number: one for each column mod 64.
-
-    That splits the popular columns, which come first in a batch.
-    """
-    own = uint64(0)
-    for column in range(64):
-        if column * n_parts // 64 == part:
-            own |= uint64(1) << uint64(column)
-    return own
-
-
 # -- pooling --------------------------------------------------------------------------
 
 
@@ -299,7 +293,7 @@ def _pooling(k):
 
     @compiled
     def backward(indptr, indices, values, dE, dV, width, part, n_parts):
-        zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
+        zero, own = dV.dtype.type(0), own_columns(part, n_parts)
         for row in range(uint64(len(indptr) - 1)):
             pooled = load(dE, row * uint64(k), zero, k)
             for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
@@ -325,7 +319,7 @@ def interact(batch, V):
     return scores, None
 
 
-def interact_gradient(batch, V, partners, delta):
+def interact_gradient(batch, V, memory, delta):
     if V.shape[1] == 1:
         return column_sums(batch, delta)[:, None]
     dV = _rows_of(batch, V.shape, V.dtype)
@@ -337,171 +331,8 @@ def interact_gradient(batch, V, partners, delta):
 
 def _kernels(batch, V):
     if batch.n_fields == 1:
-        return _one_field(V.shape[1] - 1)
-    return _fields((V.shape[1] - 1) // batch.n_fields)
-
-
-@cache
-def _one_field(k):
-    """The two kernels of the factorization machine: each entry meets the sum of the others."""
-
-    @compiled
-    def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
-        n, zero = len(scores), scores.dtype.type(0)
-        for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
-            score, total, pairs = zero, zeros(zero, k), zeros(zero, k)
-            for e in range(uint64(indptr[row]), uint64(indptr[row + uint64(1)])):
-                x, v = zero + values[e], uint64(indices[e]) * uint64(width)
-                score += x * V[v]
-                scaled = add_scaled(zeros(zero, k), load(V, v + uint64(1), zero, k), x)
-                pairs = add_product(pairs, total, scaled)
-                total = add_scaled(total, scaled, zero + 1)
-            scores[row] = score + sum_of(pairs)
-
-    @compiled
-    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
-        zero, own = dV.dtype.type(0), _own_columns(part, n_parts)
-        for row in range(uint64(len(delta))):
-            first, last = uint64(indptr[row]), uint64(indptr[row + uint64(1)])
-            total = zeros(zero, k)
-            for e in range(first, last):
-                v = uint64(indices[e]) * uint64(width) + uint64(1)
-                total = add_scaled(total, load(V, v, zero, k), values[e])
-            for e in range(first, last):
-                column = uint64(indices[e])
-                if not own >> (column & uint64(63)) & uint64(1):
-                    continue
-                v, d = column * uint64(width) + uint64(1), column * uint64(width_d) + uint64(1)
-                x = values[e]
-                others = add_scaled(total, load(V, v, zero, k), -x)
-                dV[d - uint64(1)] += delta[row] * x
-                store(dV, d, add_scaled(load(dV, d, zero, k), others, delta[row] * x))
-
-    return forward, backward
-
-
-@cache
-def _fields(k):
-    """The two kernels of the field-aware machine."""
-
-    @compiled
-    def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
-        n, zero, Fk = len(scores), scores.dtype.type(0), uint64(F * k)
-        E = np.full(F * F * k, zero)
-        place, block, x_of = np.empty(F, np.uint64), np.empty(F, np.uint64), np.full(F, zero)
-        for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
-            of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
-            score, pairs, several = zero, zeros(zero, k), False
-            for e in range(uint64(of_row[0]), uint64(of_row[F])):
-                score += (zero + values[e]) * V[uint64(indices[e]) * uint64(width)]
-            for f in range(F):
-                several |= of_row[f + 1] - of_row[f] > 1
-            # A field's vectors are those of its entry or, with several, pooled into E.
-            n_fields = uint64(0)
-            for f in range(uint64(F)):
-                first, last = uint64(of_row[f]), uint64(of_row[f + uint64(1)])
-                if first == last:
-                    continue
-                block[n_fields] = f * uint64(k)
-                place[n_fields] = uint64(indices[first]) * uint64(width) + uint64(1)
-                x_of[n_fields] = values[first]
-                if several:
-                    place[n_fields], x_of[n_fields], own = f * Fk, 1, f * (Fk + uint64(k))
-                    for j in range(Fk):
-                        E[f * Fk + j] = 0
-                    for e in range(first, last):
-                        v = uint64(indices[e]) * uint64(width) + uint64(1)
-                        of_own = load(V, v + f * uint64(k), zero, k)
-                        of_own = add_scaled(zeros(zero, k), of_own, zero + values[e])
-                        pairs = add_product(pairs, load(E, own, zero, k), of_own)
-                        _add_row(E, f * Fk, V, v, Fk, values[e])
-                n_fields += uint64(1)
-            if several:
-                pairs = _add_pairs(pairs, E, place, block, x_of, n_fields, zero, k)
-            else:
-                pairs = _add_pairs(pairs, V, place, block, x_of, n_fields, zero, k)
-            scores[row] = score + sum_of(pairs)
-
-    @compiled
-    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
-        # T[a, b] is the pooled vector of field b for field a: all that meets field a is
-        # contiguous. Each thread has fields of its own.
-        zero, Fk = dV.dtype.type(0), uint64(F * k)
-        T = np.full(F * F * k, zero)
-        begin, end = uint64(F * part // n_parts), uint64(F * (part + 1) // n_parts)
-        for row in range(uint64(len(delta))):
-            of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
-            for b in range(uint64(F)):
-                first, last = uint64(of_row[b]), uint64(of_row[b + uint64(1)])
-                if first == last:
-                    for a in range(begin, end):
-                        store(T, a * Fk + b * uint64(k), zeros(zero, k))
-                for e in range(first, last):
-                    x, v = values[e], uint64(indices[e]) * uint64(width) + uint64(1)
-                    for a in range(begin, end):
-                        t = a * Fk + b * uint64(k)
-                        so_far = zeros(zero, k)
-                        if e > first:
-                            so_far = load(T, t, zero, k)
-                        store(T, t, add_scaled(so_far, load(V, v + a * uint64(k), zero, k), x))
-            for a in range(begin, end):
-                first, last = uint64(of_row[a]), uint64(of_row[a + uint64(1)])
-                own = a * uint64(k)
-                if last - first == uint64(1):
-                    store(T, a * Fk + own, zeros(zero, k))
-                for e in range(first, last):
-                    column, x = uint64(indices[e]), values[e] * delta[row]
-                    d = column * uint64(width_d) + uint64(1)
-                    dV[d - uint64(1)] += x
-                    _add_row(dV, d, T, a * Fk, Fk, x)
-                    if last - first > uint64(1):
-                        v = load(V, column * uint64(width) + uint64(1) + own, zero, k)
-                        d += own
-                        store(dV, d, add_scaled(load(dV, d, zero, k), v, -x * values[e]))
-
-    return forward, backward
-
-
-@njit(error_model="numpy")
-def _add_row(out, o, V, v, n, x):
-    """``out[o : o + n] += x * V[v : v + n]``, where these do not overlap."""
-    zero, done = out.dtype.type(0), uint64(0)
-    while done + uint64(_LANES) <= n:
-        added = load(V, v + done, zero, _LANES)
-        store(out, o + done, add_scaled(load(out, o + done, zero, _LANES), added, x))
-        done += uint64(_LANES)
-    while done + uint64(4) <= n:
-        added = load(V, v + done, zero, 4)
-        store(out, o + done, add_scaled(load(out, o + done, zero, 4), added, x))
-        done += uint64(4)
-    while done < n:
-        out[o + done] += x * V[v + done]
-        done += uint64(1)
-
-
-@njit(inline="always")
-def _add_pairs(pairs, V, place, block, x_of, n, zero, k):
-    """Add x_a x_b ⟨v_ab, v_ba⟩ for all pairs of n fields.
-
-    The vectors of field a begin at ``place[a]`` of V, and those for it at ``block[a]`` in
-    the others. Two sums, as an addition must wait for the one before it.
-    """
-    for a in range(n):
-        even, odd, b = zeros(zero, k), zeros(zero, k), a + uint64(1)
-        while b + uint64(1) < n:
-            left = load(V, place[a] + block[b], zero, k)
-            right = load(V, place[b] + block[a], zero, k)
-            even = add_product(even, left, add_scaled(zeros(zero, k), right, x_of[b]))
-            left = load(V, place[a] + block[b + uint64(1)], zero, k)
-            right = load(V, place[b + uint64(1)] + block[a], zero, k)
-            odd = add_product(odd, left, add_scaled(zeros(zero, k), right, x_of[b + uint64(1)]))
-            b += uint64(2)
-        if b < n:
-            left = load(V, place[a] + block[b], zero, k)
-            right = load(V, place[b] + block[a], zero, k)
-            even = add_product(even, left, add_scaled(zeros(zero, k), right, x_of[b]))
-        pairs = add_scaled(add_scaled(pairs, even, x_of[a]), odd, x_of[a])
-    return pairs
+        return one_field(V.shape[1] - 1)
+    return fields((V.shape[1] - 1) // batch.n_fields)
 
 
 # -- updates --------------------------------------------------------------------------
@@ -529,11 +360,11 @@ def _add_penalty(grad, width, values, width_v, count, l2, part, n_parts):
 def _sum_of_squares(array, i, n):
     """The sum of squares of ``array[i : i + n]``."""
     zero, done = array.dtype.type(0), uint64(0)
-    squares, rest = zeros(zero, _LANES), zero
-    while done + uint64(_LANES) <= n:
-        vector = load(array, i + done, zero, _LANES)
+    squares, rest = zeros(zero, LANES), zero
+    while done + uint64(LANES) <= n:
+        vector = load(array, i + done, zero, LANES)
         squares = add_product(squares, vector, vector)
-        done += uint64(_LANES)
+        done += uint64(LANES)
     while done < n:
         rest += array[i + done] * array[i + done]
         done += uint64(1)
