@@ -16,7 +16,7 @@ from ._engine import load
 from ._fields import Fields, check_fields, warn_user
 from ._fitted import Fitted, Learned
 from ._input import MAX_WEIGHT, check_weight
-from ._model import Model, check_columns, check_memory
+from ._model import Model, check_columns, check_memory, n_numbers_per_entry
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
@@ -25,6 +25,9 @@ from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, trai
 _AUTO_ROWS = 100
 
 _MAX_COMPILED_K = 256
+
+# Numbers in the rows of all entries below which NumPy is done before numba has begun.
+_WORTH_COMPILING = 30_000_000
 
 # Average weights below which models were seen to stop before they had learned.
 _SMALL_WEIGHT = 0.02
@@ -144,7 +147,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             if model.history.outcome == "interrupted":
                 watch.interrupted.set()
 
-        with FitWatch(estimator, self, X, y, sample_weight) as watch:
+        watch = FitWatch(estimator, self, X, y, sample_weight)
+        with watch, batcher.engine.announced(watch.compiles):
             self._for_each_output(fitted.models, train_output, watch.interrupted.set)
         return data
 
@@ -303,7 +307,11 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 models.append(Model(terms[output], settings, bias))
             models[output].add_columns(new)
         columns = columns.extended(new, units)
-        return Fitted(seed, target, columns, float(entries), crosses, models)
+        engine = before.engine if before else "auto"
+        if not (before or in_stream):
+            n_numbers = data.X.nnz * n_numbers_per_entry(terms[0])
+            engine = "numpy" if n_numbers < _WORTH_COMPILING else "auto"
+        return Fitted(seed, target, columns, float(entries), engine, crosses, models)
 
     def _batch_size(self, n_rows, fields):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
@@ -325,19 +333,20 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         n_jobs = n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with self._engine_for(models).threads(n_jobs):
+            with self._engine_of(self._fitted).threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
             for_each(models, do, n_workers, on_interrupt)
 
     def _batcher(self, fitted, X, **how):
-        return Batcher(X, fitted.columns, fitted.crosses, self._engine_for(fitted.models), **how)
+        return Batcher(X, fitted.columns, fitted.crosses, self._engine_of(fitted), **how)
 
-    def _engine_for(self, models):
-        k = max(term.structure.get("k", 0) for term in models[0].terms)
-        # Loops over more factors would be compiled for minutes.
-        return load("numpy" if k > _MAX_COMPILED_K else self.engine)
+    def _engine_of(self, fitted):
+        k = max(term.structure.get("k", 0) for term in fitted.models[0].terms)
+        if k > _MAX_COMPILED_K:  # loops over more factors would be compiled for minutes
+            return load("numpy")
+        return load(fitted.engine if self.engine == "auto" else self.engine)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""

@@ -29,6 +29,12 @@ class FitWatch:
         if error is None:
             self.root.call_on_fit_task_end(**self.about, **self.so_far)
 
+    def compiles(self):
+        """Hear that the fit waits for a compiler."""
+        if self.learner.verbose:
+            name = type(self.learner).__name__
+            print(f"[{name}] compiling, which takes seconds, once on a machine", flush=True)
+
     @property
     def so_far(self):
         """The model as it is, for callbacks that ask for it."""

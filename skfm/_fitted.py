@@ -22,6 +22,8 @@ class Fitted:
     columns : Columns
     entries : float
         Entries per row, on the average of the first rows.
+    engine : str
+        What the engine "auto" stands for.
     crosses : Crosses or None
     models : list of Model
         One for each output.
@@ -31,6 +33,7 @@ class Fitted:
     target: object
     columns: Columns
     entries: float
+    engine: str
     crosses: object
     models: list
 

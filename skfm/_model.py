@@ -53,6 +53,11 @@ def layouts_of(terms, start=0.0):
     return {layout.name: layout for term in terms for layout in term.layouts()} | {"bias": bias}
 
 
+def n_numbers_per_entry(terms):
+    """How many parameters an entry of the matrix has."""
+    return sum(x.width for x in layouts_of(terms).values() if x.of == "columns")
+
+
 class Model:
     """One output.
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from numba import config, njit
+from numba.core import event
 
 from .._batch import MAX_VALUE
 
@@ -69,6 +70,26 @@ def threads(n):
         finally:
             _local.__dict__.clear()
             _local.__dict__.update(before)
+
+
+class _Listener(event.Listener):
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_start(self, event):
+        tell, self.tell = self.tell, None
+        if tell:
+            tell()
+
+    def on_end(self, event):
+        pass
+
+
+@contextmanager
+def announced(tell):
+    """Within the context, call `tell` before something is compiled; once."""
+    with event.install_listener("numba:compile", _Listener(tell)):
+        yield
 
 
 def run(kernel, work, *args):

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .._batch import MAX_VALUE, Units
 from .interactions import LANES, fields, one_field, own_columns
-from .kernels import compiled, run, threads  # noqa: F401 (threads is of the engine)
+from .kernels import announced, compiled, run, threads  # noqa: F401 (two are of the engine)
 from .numpy import MAX_SQUARE
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 

@@ -256,6 +256,12 @@ def threads(n):
     yield
 
 
+@contextmanager
+def announced(tell):
+    """The context in which `tell` is called before something is compiled: nothing is here."""
+    yield
+
+
 def gather(batch, table, rows):
     """Rows of a table, in the dtype of the batch; all rows, maybe no copy, if `rows` is None."""
     values = table if rows is None else table.take(rows, axis=0)
