@@ -9,17 +9,19 @@ per column, 1.3 times the parameters with their solver states and one copy of bo
 """
 
 import argparse
+import contextlib
 import gc
 import multiprocessing
 import os
 import pickle
 import sys
+import tempfile
 import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 
 N_COLUMNS = 1 << 24
 FIELDS = 8
@@ -48,6 +50,54 @@ class Peak:
     def __exit__(self, *_):
         self.done.set()
         self.thread.join()
+
+
+def growth(function):
+    """How many bytes more this process holds after a call than before, and the most it held.
+
+    The system's own record of the peak is begun anew where it can be; where not, it is that
+    of the whole life of the process.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    before = most_held() if not Path("/proc/self/statm").exists() else resident()
+    result = function()  # which is held until it is measured
+    peak = most_held() - before
+    gc.collect()
+    after = resident() if Path("/proc/self/statm").exists() else most_held()
+    del result
+    return after - before, peak
+
+
+def most_held():
+    """The most bytes of memory that this process has held."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@contextlib.contextmanager
+def kept(data):
+    """Training rows in files of a temporary folder, for another process to `load`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("indptr", "indices", "data"):
+            np.save(f"{folder}/{name}.npy", getattr(data.X, name))
+        np.save(f"{folder}/y.npy", data.y)
+        np.save(f"{folder}/fields.npy", data.fields)
+        yield folder
+
+
+def load(folder):
+    """The rows that were `kept`, their labels, and the fields of the columns."""
+    names = "data", "indices", "indptr", "y", "fields"
+    *arrays, y, fields = (np.load(f"{folder}/{name}.npy") for name in names)
+    return csr_matrix(tuple(arrays), shape=(len(y), len(fields))), y, fields
 
 
 def hashed_rows(n_rows, n_occurring, seed=0):
@@ -91,36 +141,40 @@ def measure(queue, name, params, n_rows, n_occurring):
     )
 
 
+def models(n_occurring, n_rows):
+    """Yield (model, what `measure` finds) for each model and solver, each in its own process."""
+    context = multiprocessing.get_context("spawn")
+    for name, params in {
+        "FMClassifier": {"k": 8},
+        "FFMClassifier": {"k": 4, "fields": FIELDS},
+        "WideDeepClassifier": {"k": 8, "fields": FIELDS},
+    }.items():
+        for solver in ("adagrad", "ftrl"):
+            queue = context.Queue()
+            arguments = queue, name, {**params, "solver": solver}, n_rows, n_occurring
+            process = context.Process(target=measure, args=arguments)
+            process.start()
+            found = queue.get()
+            process.join()
+            yield f"{name}(k={params['k']}, {solver!r})", found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     args = parser.parse_args()
     if not Path("/proc/self/statm").exists():
         sys.exit("This measures with /proc, which this system does not have.")
-    context = multiprocessing.get_context("spawn")
     print(f"{args.rows:,} rows, {N_COLUMNS:,} columns, {FIELDS} entries a row; MB")
     head = ["occurring", "data", "state", "pickle", "resident", "peak", "bound"]
     print(f"{'':<38}" + "".join(f"{title:>11}" for title in head))
     for n_occurring in (100_000, 1_000_000):
-        for name, params in {
-            "FMClassifier": {"k": 8},
-            "FFMClassifier": {"k": 4, "fields": FIELDS},
-            "WideDeepClassifier": {"k": 8, "fields": FIELDS},
-        }.items():
-            for solver in ("adagrad", "ftrl"):
-                queue = context.Queue()
-                arguments = queue, name, {**params, "solver": solver}, args.rows, n_occurring
-                process = context.Process(target=measure, args=arguments)
-                process.start()
-                found = queue.get()
-                process.join()
-                sizes = [found[title] / MB for title in head[1:]]
-                title = f"{name}(k={params['k']}, {solver!r})"
-                print(
-                    f"{title:<38}{found['columns']:>11,}"
-                    + "".join(f"{size:>11.1f}" for size in sizes),
-                    flush=True,
-                )
+        for title, found in models(n_occurring, args.rows):
+            sizes = [found[title] / MB for title in head[1:]]
+            print(
+                f"{title:<38}{found['columns']:>11,}" + "".join(f"{size:>11.1f}" for size in sizes),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
