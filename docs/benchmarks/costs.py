@@ -22,13 +22,17 @@ AXES = {
     "columns": (1000, 10_000, 100_000, 1_000_000, 4_000_000),
 }
 QUICK = {"k": (4, 8), "non-zeros per row": (5, 10), "rows": (500, 2000), "columns": (100, 1000)}
+QUICK_MIDDLE = {"n_rows": 1000, "n_fields": 5, "n_categories": 20}
+
+# More entries than these are for the models that are made for them: the others take minutes.
+MANY_ENTRIES, FOR_MANY = 10**8, ("FM", "FFM")
 
 
 def sizes(axis, value, quick):
     """The arguments of `many_rows` at a point of an axis, and k; None for k is that of K."""
-    size = {"n_rows": 1000, "n_fields": 5, "n_categories": 20} if quick else dict(MIDDLE)
+    size = dict(QUICK_MIDDLE if quick else MIDDLE)
     if axis == "rows":
-        size |= {"n_rows": value} if quick else {"n_rows": value, "n_fields": 39}
+        size |= {"n_rows": value, "n_fields": size["n_fields"] if quick else 39}
     elif axis == "non-zeros per row":
         size["n_categories"] = size["n_fields"] * size["n_categories"] // value
         size["n_fields"] = value
@@ -40,19 +44,21 @@ def sizes(axis, value, quick):
 def print_scaling(report, settings):
     """Microseconds per row in a pass, against k, non-zeros per row, rows and columns."""
     lines, models = {}, ("FM", "FFM", "Wide & Deep") if settings.quick else tuple(K)
+    middle = QUICK_MIDDLE if settings.quick else MIDDLE
     report.say(
         "The second pass of a fit. Beside what is varied: "
-        "{n_rows:,} rows of {n_fields} fields, {n_categories:,} categories each".format(**MIDDLE)
-        + "; 39 fields where rows are varied."
+        "{n_rows:,} rows of {n_fields} fields, {n_categories:,} categories each".format(**middle)
+        + "; 39 fields where rows are varied." * (not settings.quick)
     )
     for axis, values in (QUICK if settings.quick else AXES).items():
         found = {model: [] for model in models}
+        values = [n for n in values if axis != "rows" or n <= settings.most_rows]
         for value in values:
-            if axis == "rows" and value > settings.most_rows:
-                continue
             size, k = sizes(axis, value, settings.quick)
             X, y = many_rows(**size)
             for model in models:
+                if X.nnz > MANY_ENTRIES and model not in FOR_MANY:
+                    continue
                 contestant = ours(model, size["n_fields"], k)
                 # One round says enough where a pass takes seconds.
                 rounds = 1 if settings.quick or X.nnz > 10**7 else settings.rounds
@@ -60,9 +66,10 @@ def print_scaling(report, settings):
                 found[model].append((value, 1e6 * statistics.median(spent) / len(y)))
             del X, y
         head = [axis, *models]
+        at = {model: dict(points) for model, points in found.items()}
         rows = [
-            (f"{points[0][0]:,}", *(short(point[1]) for point in points))
-            for points in zip(*found.values(), strict=True)
+            (f"{value:,}", *(short(at[model].get(value, float("nan"))) for model in models))
+            for value in values
         ]
         report.table(f"Microseconds per row against {axis}", head, rows)
         lines[axis] = found

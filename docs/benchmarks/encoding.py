@@ -83,7 +83,7 @@ def behind_encoder(n_rows):
     from skfm.preprocessing import FieldEncoder
 
     columns, y = table(n_rows)
-    *_, (_, X) = tables(columns)
+    _, X = next(tables(columns))
     for name in ("FMClassifier", "FFMClassifier"):
         encoding, encoded = seconds(lambda: FieldEncoder(min_frequency=5).fit_transform(X))
         model = getattr(skfm, name)(random_state=0)
