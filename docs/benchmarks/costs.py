@@ -1,8 +1,8 @@
 """Parts about what things cost: by size and number of threads, in memory, and in encoding."""
 
-import multiprocessing
 import statistics
 import warnings
+from itertools import islice
 from pathlib import Path
 
 import encoding
@@ -105,43 +105,37 @@ def print_memory(report, settings):
     Each figure is of a process of its own, which has loaded the data and fitted a few rows.
     """
     data = Clicks(2000, 6, 50) if settings.quick else Clicks(100_000)
-    context, rows = multiprocessing.get_context("spawn"), []
-    for model in ("FM", "FFM") if settings.quick else K:
-        names = [*line_up(model, data.n_fields, settings.available)]
-        for name in names[:1] if settings.quick else names:
-            queue = context.SimpleQueue()
-            with memory.kept(data) as folder:
-                arguments = queue, folder, model, name, data.n_fields, settings.available
-                process = context.Process(target=growth, args=arguments)
-                process.start()
-                process.join()
-                if process.exitcode:
-                    rows.append((f"{model}: {name}", "failed", ""))
-                    continue
-                held, peak = queue.get()
-            rows.append((f"{model}: {name}", f"{held / 1e6:,.0f}", f"{peak / 1e6:,.0f}"))
+    rows = []
+    with memory.kept(data) as folder:
+        for model in ("FM", "FFM") if settings.quick else K:
+            names = [*line_up(model, data.n_fields, settings.available)]
+            for name in names[:1] if settings.quick else names:
+                arguments = folder, model, name, data.n_fields, settings.available
+                held, peak = memory.in_own_process(growth, *arguments)
+                rows.append((f"{model}: {name}", f"{held / 1e6:,.0f}", f"{peak / 1e6:,.0f}"))
     size = (data.X.data.nbytes + data.X.indices.nbytes + data.X.indptr.nbytes) / 1e6
     report.table(f"MB beside the data of {size:,.0f} MB: {data}", ["", "after", "peak"], rows)
     report.keep(rows=rows)
-    if not settings.quick and Path("/proc/self/statm").exists():
+    if Path("/proc/self/statm").exists():
+        n = 1000 if settings.quick else 1_000_000
+        found = islice(memory.models(n, n), 1 if settings.quick else None)
         rows = [
-            (title, f"{found['columns']:,}",
-             *(f"{found[what] / 1e6:,.0f}" for what in ("data", "state", "peak", "bound")))
-            for title, found in memory.models(1_000_000, 1_000_000)
+            (title, f"{sizes['columns']:,}",
+             *(f"{sizes[what] / 1e6:,.0f}" for what in ("data", "state", "peak", "bound")))
+            for title, sizes in found
         ]  # fmt: skip
         head = ["MB", "columns occur", "data", "state", "peak", "bound"]
-        report.table("1,000,000 rows of 8 hashed fields, 16,777,216 columns", head, rows)
+        report.table(f"{n:,} rows of 8 hashed fields, 16,777,216 columns", head, rows)
         report.keep(hashed=rows)
 
 
-def growth(queue, folder, model, name, n_fields, available):
+def growth(folder, model, name, n_fields, available):
     """In a process of its own: what a fit leaves behind, and its peak."""
     warnings.simplefilter("ignore")
     X, y, fields = memory.load(folder)
     contestant = line_up(model, n_fields, available)[name]
     contestant.fit(X[:300], y[:300], fields, 1)
-    held, peak = memory.growth(lambda: contestant.fit(X, y, fields, 2))
-    queue.put((held, peak))
+    return memory.growth(lambda: contestant.fit(X, y, fields, 2))[1:]
 
 
 def print_encoder(report, settings):

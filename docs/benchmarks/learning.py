@@ -105,7 +105,7 @@ def print_time_to_loss(report, settings):
     The loss to reach is the worst of the best ones, so that all contestants reach it. Each
     number of passes is a fit of its own; looking at the loss is not timed.
     """
-    data = Clicks(2000, 6, 20) if settings.quick else Clicks(100_000, 20, 300, exponent=1.0)
+    data = Clicks(2000, 6, 20) if settings.quick else Clicks(100_000, 10, 50, exponent=1.0)
     numbers = (1, 2) if settings.quick else (1, 2, 3, 4, 6, 8, 12)
     report.say(f"{data}; the best possible log loss is {data.best:.4f}.")
     ways = {}

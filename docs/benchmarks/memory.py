@@ -16,8 +16,8 @@ import os
 import pickle
 import sys
 import tempfile
-import threading
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,40 +34,21 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-class Peak:
-    """The most that the process holds while the block runs, sampled every 2 ms."""
-
-    def __enter__(self):
-        self.most, self.done = 0, threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self):
-        while not self.done.wait(0.002):
-            self.most = max(self.most, resident())
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
-
-
 def growth(function):
-    """How many bytes more this process holds after a call than before, and the most it held.
+    """What a call returns, how many bytes more this process holds with it, and the most it held.
 
     The system's own record of the peak is begun anew where it can be; where not, it is that
     of the whole life of the process.
     """
+    now = resident if Path("/proc/self/statm").exists() else most_held
     gc.collect()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    before = most_held() if not Path("/proc/self/statm").exists() else resident()
-    result = function()  # which is held until it is measured
+    before = now()
+    result = function()
     peak = most_held() - before
     gc.collect()
-    after = resident() if Path("/proc/self/statm").exists() else most_held()
-    del result
-    return after - before, peak
+    return result, now() - before, peak
 
 
 def most_held():
@@ -112,7 +93,14 @@ def hashed_rows(n_rows, n_occurring, seed=0):
     return X, rng.integers(2, size=n_rows)
 
 
-def measure(queue, name, params, n_rows, n_occurring):
+def in_own_process(function, *args):
+    """Call a function in a new process; what it raises is raised here."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def measure(name, params, n_rows, n_occurring):
     import skfm
 
     warnings.simplefilter("ignore")  # there is nothing to learn from these labels
@@ -120,42 +108,32 @@ def measure(queue, name, params, n_rows, n_occurring):
     estimator = getattr(skfm, name)
     small = np.eye(8).repeat(20, axis=0)
     estimator(2).fit(small, np.arange(160) % 2)  # what is loaded at the first fit is loaded
-    gc.collect()
-    before = resident()
-    with Peak() as peak:
-        model = estimator(**params, max_iter=2, tol=None, random_state=0).fit(X, y)
-    gc.collect()
-    state = sum(
-        array.nbytes for table in model._fitted.models[0].tables.values() for array in table.arrays
-    )
-    queue.put(
-        {
-            "columns": len(model._columns),
-            "data": X.data.nbytes + X.indices.nbytes + X.indptr.nbytes,
-            "state": state,
-            "resident": resident() - before,
-            "peak": peak.most - before,
-            "pickle": len(pickle.dumps(model)),
-            "bound": 4 * N_COLUMNS + 1.3 * 2 * state + 200e6,
-        }
-    )
+    model = estimator(**params, max_iter=2, tol=None, random_state=0)
+    _, held, peak = growth(lambda: model.fit(X, y))
+    fitted = model._fitted
+    tables = fitted.models[0].tables.values()
+    state = sum(array.nbytes for table in tables for array in table.arrays)
+    return {
+        "columns": len(fitted.columns),
+        "data": X.data.nbytes + X.indices.nbytes + X.indptr.nbytes,
+        "state": state,
+        "resident": held,
+        "peak": peak,
+        "pickle": len(pickle.dumps(model)),
+        "bound": 4 * N_COLUMNS + 1.3 * 2 * state + 200e6,
+    }
 
 
 def models(n_occurring, n_rows):
     """Yield (model, what `measure` finds) for each model and solver, each in its own process."""
-    context = multiprocessing.get_context("spawn")
     for name, params in {
         "FMClassifier": {"k": 8},
         "FFMClassifier": {"k": 4, "fields": FIELDS},
         "WideDeepClassifier": {"k": 8, "fields": FIELDS},
     }.items():
         for solver in ("adagrad", "ftrl"):
-            queue = context.Queue()
-            arguments = queue, name, {**params, "solver": solver}, n_rows, n_occurring
-            process = context.Process(target=measure, args=arguments)
-            process.start()
-            found = queue.get()
-            process.join()
+            settings = {**params, "solver": solver}
+            found = in_own_process(measure, name, settings, n_rows, n_occurring)
             yield f"{name}(k={params['k']}, {solver!r})", found
 
 
