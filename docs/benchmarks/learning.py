@@ -251,21 +251,18 @@ def table_models(table, available):
     from sklearn.linear_model import LogisticRegression, SGDClassifier
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
     import skfm
     from skfm.preprocessing import FieldEncoder
 
-    def by_type(encoder, numbers):
-        """Texts by one encoder, numbers by another; an array holds numbers only."""
-        if not hasattr(table, "iloc"):
-            return make_pipeline(numbers)
-        others = make_column_selector(dtype_exclude="number")
-        return make_column_transformer((encoder, others), remainder=numbers)
-
     def one_hot(model):
-        encoder = OneHotEncoder(handle_unknown="ignore")
-        return make_pipeline(by_type(encoder, StandardScaler()), model)
+        """Behind texts one-hot encoded and numbers standardized; an array holds numbers only."""
+        if not hasattr(table, "iloc"):
+            return make_pipeline(StandardScaler(), model)
+        texts = make_column_selector(dtype_exclude="number")
+        encoder = OneHotEncoder(handle_unknown="ignore"), texts
+        return make_pipeline(make_column_transformer(encoder, remainder=StandardScaler()), model)
 
     models = {
         f"skfm {name}": lambda name=name: make_pipeline(
@@ -281,8 +278,14 @@ def table_models(table, available):
     if "lightgbm" in available:
         from lightgbm import LGBMClassifier
 
-        ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+        def categories(rows):
+            """Texts as a type that LightGBM splits by category, with those of the whole table."""
+            if not hasattr(rows, "iloc"):
+                return rows
+            texts = table.select_dtypes(exclude="number").astype("category").dtypes
+            return rows.astype(texts.to_dict())
+
         models["LightGBM"] = lambda: make_pipeline(
-            by_type(ordinal, "passthrough"), LGBMClassifier(n_jobs=1, verbose=-1, random_state=0)
+            FunctionTransformer(categories), LGBMClassifier(n_jobs=1, verbose=-1, random_state=0)
         )
     return models

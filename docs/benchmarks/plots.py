@@ -4,6 +4,7 @@ import math
 
 from matplotlib import pyplot
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 OURS, NUMPY, THEIRS = "#1f5fa8", "#8db4dd", "#b8bcc2"
 COLORS = {"FM": "#1f5fa8", "FwFM": "#5a9e6f", "FFM": "#c8553d", "Wide & Deep": "#8a5aa8"}
@@ -127,13 +128,37 @@ def table(found):
     made, (ax,) = figure(1, 1, 3.8)
     for name, (spent, loss) in found.items():
         ax.scatter(spent, loss, s=36, color=OURS if "skfm" in name else "0.55", zorder=3)
-        ax.annotate(name, (spent, loss), (6, 4), textcoords="offset points", fontsize=9)
     spent = [time for time, _ in found.values()]
     ax.set(xscale="log", xlabel="seconds for a fit (log scale)", ylabel="log loss, held out")
-    ax.set_xlim(min(spent) / 1.5, max(spent) * 3)
+    ax.set_xlim(min(spent) / 1.7, max(spent) * 2.5)
+    ax.margins(y=0.15)
     ax.grid()
     log_axis(ax.xaxis, spent)
+    label(made, ax, found)
     return made
+
+
+def label(made, ax, points):
+    """Write the name of each point beside it, where nothing is yet."""
+    made.canvas.draw()  # before which nothing has its place
+    taken = [Bbox.from_bounds(*ax.transData.transform(p) - 8, 16, 16) for p in points.values()]
+    places = [
+        (x, y, side)
+        for y in (0, 8, -8, 16, -16, 26, -26)
+        for x, side in ((8, "left"), (-8, "right"))
+    ]
+    for name, point in points.items():
+        for x, y, side in places:
+            text = ax.annotate(
+                name, point, (x, y), textcoords="offset points", ha=side, va="center", fontsize=9
+            )
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            text.remove()
+        else:
+            ax.annotate(name, point, places[0][:2], textcoords="offset points", fontsize=9)
+        taken.append(box)
 
 
 def shares(found):
