@@ -278,12 +278,13 @@ def table_models(table, available):
     if "lightgbm" in available:
         from lightgbm import LGBMClassifier
 
+        kinds = None
+        if hasattr(table, "iloc"):  # of texts, with all that occur in the table
+            kinds = table.select_dtypes(exclude="number").astype("category").dtypes.to_dict()
+
         def categories(rows):
-            """Texts as a type that LightGBM splits by category, with those of the whole table."""
-            if not hasattr(rows, "iloc"):
-                return rows
-            texts = table.select_dtypes(exclude="number").astype("category").dtypes
-            return rows.astype(texts.to_dict())
+            """Texts as a type that LightGBM splits by category."""
+            return rows.astype(kinds) if kinds else rows
 
         models["LightGBM"] = lambda: make_pipeline(
             FunctionTransformer(categories), LGBMClassifier(n_jobs=1, verbose=-1, random_state=0)
