@@ -119,7 +119,7 @@ def print_time_to_loss(report, settings):
             def fit(contestant, passes=passes):
                 return seconds(lambda: contestant.fit(*data.train, passes))
 
-            for name, fits in in_turn(contestants, fit, min(settings.rounds, 2)).items():
+            for name, fits in in_turn(contestants, fit, settings.rounds).items():
                 loss = contestants[name].loss(fits[0][1], *data.test)
                 spent = statistics.median(time for time, _ in fits)
                 ways[model][name].append((passes, spent, loss))
