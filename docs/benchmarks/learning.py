@@ -171,25 +171,26 @@ def print_compiling(report, settings):
             if engine == "numba" and n_iter and settings.quick:
                 line += ["–", "–"]
                 continue
-            with tempfile.TemporaryDirectory() as folder:
-                environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
-                what = "search" if n_iter else "fit"
-                arguments = ["-c", COMPILING, what, name, engine, str(n_iter)]
-                times = [
-                    float(
-                        subprocess.run(
-                            [sys.executable, "-W", "ignore", *arguments],
-                            env=environment, check=True, capture_output=True,
-                        ).stdout
-                    )
-                    for _ in range(2 if engine == "numba" else 1)
-                ]  # fmt: skip
+            times = in_new_processes(2 if engine == "numba" else 1, name, engine, n_iter)
             line += [f"{spent:.1f}" for spent in times]
             kept.append((title, name, engine, times))
         rows.append(line)
     head = ["numba, first", "numba, later", "NumPy"][-len(rows[0]) + 1 :]
     report.table("Seconds in a new process, 2,000 rows", ["", *head], rows)
     report.keep(times=kept)
+
+
+def in_new_processes(n, name, engine, n_iter):
+    """Seconds of a fit, or of a search over `n_iter` settings, in n processes one by one.
+
+    Nothing is compiled before the first; the others find what it has compiled.
+    """
+    arguments = ["-c", COMPILING, "search" if n_iter else "fit", name, engine, str(n_iter)]
+    command = [sys.executable, "-W", "ignore", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"env": {**os.environ, "NUMBA_CACHE_DIR": folder}, "check": True}
+        runs = [subprocess.run(command, capture_output=True, **options) for _ in range(n)]
+    return [float(run.stdout) for run in runs]
 
 
 def adult():

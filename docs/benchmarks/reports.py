@@ -104,8 +104,9 @@ class Report:
 
     def write(self):
         (self.folder / f"{self.name}.rst").write_text("\n".join(self.lines), "utf-8")
-        text = json.dumps(self.kept, indent=1, default=float)
-        (self.folder / f"{self.name}.json").write_text(text + "\n", "utf-8")
+        if self.kept:
+            text = json.dumps(self.kept, indent=1, default=float)
+            (self.folder / f"{self.name}.json").write_text(text + "\n", "utf-8")
 
     def _add(self, *lines):
         self.lines += lines

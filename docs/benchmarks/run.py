@@ -132,7 +132,7 @@ def main():
 
 
 def measure(parts, folder, settings):
-    """Run the parts, and say how long each took and what share of a core it got.
+    """Run the parts; say how long each took and what share of a core it got, also in its file.
 
     Much less than 100% says that the machine was busy with something else.
     """
@@ -143,9 +143,13 @@ def measure(parts, folder, settings):
         print(f"\n=== {part}: {PARTS[part]}\n", flush=True)
         start, busy, report = time.perf_counter(), sum(os.times()[:4]), Report(part, folder)
         measures[part](report, settings)
-        report.write()
         spent, busy = time.perf_counter() - start, sum(os.times()[:4]) - busy
-        print(f"({spent:.0f} s, {busy / spent:.0%} of one core)", flush=True)
+        if part != "machine":
+            report.say(
+                f"Rounds: {settings.rounds}. This part took {spent:.0f} seconds and got "
+                f"{busy / spent:.0%} of one core."
+            )
+        report.write()
 
 
 if __name__ == "__main__":
