@@ -265,9 +265,12 @@ def units_of(X, batches, weight, columns, may_shift):
         Whether the model has seen no rows before the first batch.
     """
     shift, scale = np.zeros(len(columns)), np.ones(len(columns))
+    is_number = X.data != 1
+    if not is_number.any():
+        return Units(shift, scale)
     number = np.full(X.shape[1], -1, np.int32)
     number[columns] = np.arange(len(columns))
-    others = np.setdiff1d(number[X.indices[X.data != 1]], [-1])  # not only ones
+    others = np.setdiff1d(number[X.indices[is_number]], [-1])
     if not len(others):
         return Units(shift, scale)
     number[:] = -1

@@ -14,6 +14,14 @@ settings.register_profile("repeatable", derandomize="SKFM_FUZZ_EXAMPLES" not in 
 settings.load_profile("repeatable")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_where_it_can_be():
+    """Let "auto" be numba for the small models of tests, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skfm._base._WORTH_COMPILING", 0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Fix what random_state=None draws from."""

@@ -399,6 +399,48 @@ def test_without_numba_auto_is_numpy(fresh_load, recwarn):
     assert not recwarn
 
 
+@needs_numba
+def test_numba_computes_where_it_pays_and_a_model_keeps_its_engine(monkeypatch):
+    clicks = small_clicks()
+    model = FMClassifier(k=3, random_state=0, max_iter=2, tol=None, warm_start=True)
+    size = clicks.X.nnz * (1 + 3)
+    for limit, engine in [(size + 1, "numpy"), (size, "numba")]:
+        monkeypatch.setattr("skfm._base._WORTH_COMPILING", limit)
+        by_auto, by_name = clone(model), clone(model).set_params(engine=engine)
+        for _ in range(2):
+            for fitted in (by_auto, by_name):
+                fitted.fit(clicks.X, clicks.y)
+            np.testing.assert_array_equal(by_auto.factors_, by_name.factors_)
+            np.testing.assert_array_equal(scores(by_auto, clicks.X), scores(by_name, clicks.X))
+            monkeypatch.setattr("skfm._base._WORTH_COMPILING", 0)  # no matter for an old model
+    monkeypatch.setattr("skfm._base._WORTH_COMPILING", size + 1)
+    streams = [clone(model).set_params(engine=engine) for engine in ("auto", "numba")]
+    for stream in streams:
+        stream.partial_fit(clicks.X, clicks.y, classes=np.unique(clicks.y))
+    np.testing.assert_array_equal(streams[0].factors_, streams[1].factors_)
+
+
+@needs_numba
+@pytest.mark.slow
+def test_verbose_tells_once_that_it_compiles(tmp_path):
+    script = (
+        "from skfm import FMClassifier; from skfm.datasets import make_clicks;"
+        "clicks = make_clicks(100, random_state=0);"
+        "model = FMClassifier(k=3, max_iter=2, tol=None, engine='numba', verbose=True);"
+        "model.fit(clicks.X, clicks.y)"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    first, later = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert (
+        first.splitlines()[0] == "[FMClassifier] compiling, which takes seconds, once on a machine"
+    )
+    assert [text.count("compiling") for text in (first, later)] == [1, 0]
+
+
 def test_numba_must_be_there_if_asked_for(fresh_load):
     clicks = small_clicks()
     model = FMClassifier(engine="numba")
