@@ -82,8 +82,7 @@ class Table:
 
     def __init__(self, layout, solver):
         self.of, self.solver, self.n_rows = layout.of, solver, 0
-        empty = np.empty((0, layout.width), np.float32)
-        self.arrays = [empty] * (1 + len(solver.states))
+        self.arrays = [layout.initial(np.arange(0))] * (1 + len(solver.states))
         self.append(np.arange(layout.n_rows), layout.initial)
 
     @property
@@ -100,7 +99,7 @@ class Table:
         if end > len(self.arrays[0]):
             # The first rows get exact room, as most models never grow again.
             shape = max(end, 2 * self.n_rows), width
-            larger = [np.empty(shape, np.float32) for _ in self.arrays]
+            larger = [np.empty(shape, array.dtype) for array in self.arrays]
             for new, old in zip(larger, self.arrays, strict=True):
                 new[: self.n_rows] = old[: self.n_rows]
             self.arrays = larger
