@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._tables import Layout, Table, n_numbers, solver_of
-from ._terms import Evaluation
+from ._terms import Evaluation, filled
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Gradient(NamedTuple):
 
 def layouts_of(terms, start=0.0):
     """The layouts of all tables by name. Terms that name the same table share it."""
-    bias = Layout("bias", "all", {"bias": 1}, lambda rows: np.full((1, 1), start, np.float32), 1)
+    bias = Layout("bias", "all", {"bias": 1}, filled(1, start), 1)
     return {layout.name: layout for term in terms for layout in term.layouts()} | {"bias": bias}
 
 

@@ -131,8 +131,9 @@ class Term:
         raise NotImplementedError
 
 
-def _zeros(width):
-    return lambda rows: np.zeros((len(rows), width), np.float32)
+def filled(width, number=0.0):
+    """Initial values of a table: the same number everywhere."""
+    return lambda rows: np.full((len(rows), width), number, np.float32)
 
 
 def _vectors(name, k, scale, key):
@@ -151,7 +152,7 @@ class Linear(Term):
             self.structure = {"crosses": crosses.tuples, "n_cross_buckets": crosses.n_buckets}
 
     def layouts(self):
-        return [Layout(self.table, self.of, {self.table: 1}, _zeros(1), self.n_rows)]
+        return [Layout(self.table, self.of, {self.table: 1}, filled(1), self.n_rows)]
 
     def forward(self, evaluation):
         batch = evaluation.batch.part(self.of)
@@ -288,7 +289,7 @@ class FieldWeighted(Term):
 
     def layouts(self):
         name, F = "field_weights", self.n_fields
-        ones = Layout(name, "all", {name: F}, lambda rows: np.ones((F, F), np.float32), F)
+        ones = Layout(name, "all", {name: F}, filled(F, 1.0), F)
         return [_vectors("factors", self.k, self.scale, self.key), ones]
 
     def forward(self, evaluation):
@@ -362,7 +363,7 @@ class Network(Term):
             initial = partial(hashed_normal, (*self.key, layer), width=n_out, scale=deviation)
             layouts += [
                 Layout(f"weights{layer}", "all", {"weights": n_out}, initial, n_in),
-                Layout(f"biases{layer}", "all", {"biases": n_out}, _zeros(n_out), 1),
+                Layout(f"biases{layer}", "all", {"biases": n_out}, filled(n_out), 1),
             ]
         return layouts[:-1]
 

@@ -85,9 +85,9 @@ def test_times_are_no_numbers(times):
             [frame({"a": y, "when": times}), frame({"a": [*"abcdef"], "when": times})],
             "column 1",
         )
-    model = FMRegressor(max_iter=1)
+    model = FMRegressor(max_iter=1, random_state=0)
     for X in tables:
-        fitted = FMRegressor(max_iter=1).fit(np.eye(6)[:, :2], y)
+        fitted = FMRegressor(max_iter=1, random_state=0).fit(np.eye(6)[:, :2], y)
         for call in (
             lambda m, X: m.fit(X, y),
             lambda m, X: m.partial_fit(X, y),

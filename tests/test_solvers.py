@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 from skfm import FMClassifier, WideDeepClassifier
 from skfm._solvers import FTRL, SOLVERS, AdaGrad, Solver
 from skfm._tables import Layout, Table
+from skfm._terms import filled
 
 from .common import small_clicks
 
@@ -27,7 +28,7 @@ def sparse_updates(seed, n_steps=30, n_rows=6, width=2):
 
 def table(solver, start):
     groups = {"weights": start.shape[1]}
-    return Table(Layout("weights", "all", groups, lambda rows: start.copy(), len(start)), solver)
+    return Table(Layout("weights", "all", groups, lambda rows: start[rows], len(start)), solver)
 
 
 def step(engine, found, rows, grad, count):
@@ -167,7 +168,7 @@ def test_a_gradient_that_is_not_finite_is_not_usable(engine, bad):
 def test_tables_grow_copy_and_restore(engine):
     found = table(FTRL(0.5), np.ones((2, 3), np.float32))
     assert [len(array) for array in found.arrays] == [2, 2, 2]  # no spare rows at first
-    found.append(np.full((1, 3), 2, np.float32))
+    found.append(np.arange(1), filled(3, 2.0))
     assert found.value[:, 0].tolist() == [1, 1, 2]
     assert len(found.arrays[0]) == 4  # room to grow
     saved = found.copy()
