@@ -2,7 +2,7 @@
 
     python docs/benchmarks/tuned.py
 
-runs in the environment of `speed.py`, on the sets and folds of `defaults.py`: RMSE where the
+runs in the environment of `speed.py`, on the sets and folds of `sets.py`: RMSE where the
 target is a number, one-vs-rest where there are several classes. Every package has nine settings to
 choose from, strengths of the L2 penalty on factors and learning rates (or starts), from what its
 authors propose to what is usual here; three of six folds choose, and what is printed comes from
@@ -25,7 +25,8 @@ import time
 import warnings
 from dataclasses import replace
 
-from defaults import datasets, difference, splits
+from defaults import difference
+from sets import datasets, splits
 from speed import PyLibFFM, in_own_environment
 
 PATIENCE = 3
