@@ -208,8 +208,8 @@ def test_running_out_of_memory_while_columns_join_changes_nothing(cls, monkeypat
     before = scores(model, clicks.X)
     append = Table.append
 
-    def failing(table, values):
-        append(table, values)
+    def failing(table, *args):
+        append(table, *args)
         raise MemoryError
 
     monkeypatch.setattr(Table, "append", failing)

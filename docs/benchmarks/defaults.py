@@ -96,7 +96,9 @@ def contestants(regression, seed=0):
     for name in ("FM", "FwFM", "FFM", "WideDeep"):
         for solver in ("adagrad", "ftrl"):
             models[f"{name} {solver}"] = getattr(skfm, name + end)(solver=solver, random_state=seed)
-    models["WideDeep pair"] = getattr(skfm, "WideDeep" + end)(random_state=seed)
+    both = getattr(skfm, "WideDeep" + end)
+    models["WideDeep pair"] = both(random_state=seed)
+    models["DeepFM pair"] = both(interactions=True, random_state=seed)
     return models
 
 
