@@ -317,7 +317,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
-        most = min(512, max(8, n_rows // 64))
+        most = min(512, max(2, n_rows // 64))
         terms = self._make_terms(fields, self._make_crosses(fields), (0, 0))
         return rows_per_batch(most, sum(term.per_row for term in terms))
 

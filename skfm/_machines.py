@@ -21,9 +21,9 @@ from ._terms import FieldWeighted, Interactions, Linear
 
 # What "auto" means with many rows.
 _L2_FACTORS = 0.005
-# Divided by the entries per row: factors' share of the learning rate, without field-awareness;
-# and the least share.
-_FACTORS_RATE, _LEAST_RATE = 4.0, 0.2
+# Divided by the entries per row: factors' share of the learning rate, and that of field-aware
+# ones; and the least share.
+_FACTORS_RATE, _AWARE_RATE, _LEAST_RATE = 4.0, 10.0, 0.2
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -51,10 +51,10 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
             "factors": Setting.of(self, self.solver, of_factors, self.l1_factors, l2_factors),
         }
 
-    def _factors_rate(self, fields, entries):
+    def _factors_rate(self, fields, entries, rate=_FACTORS_RATE):
         """Factors' share of the learning rate."""
         # A step of a factor moves the score through all other entries of a row.
-        return min(max(_FACTORS_RATE / max(entries, 1), _LEAST_RATE), 1)
+        return min(max(rate / max(entries, 1), _LEAST_RATE), 1)
 
     @property
     def factors_(self):
@@ -69,8 +69,10 @@ class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
     """The field-aware machine: factors for each field that a column can meet."""
 
     def _factors_rate(self, fields, entries):
-        # A factor meets the entries of one field only, unless that is all of them.
-        return 1 if fields.n_fields > 1 else super()._factors_rate(fields, entries)
+        # A factor meets the entries of one field only, unless that is all of them. Still, the
+        # factors of all pairs of a row move together.
+        rate = _AWARE_RATE if fields.n_fields > 1 else _FACTORS_RATE
+        return super()._factors_rate(fields, entries, rate)
 
     @property
     def factors_(self):

@@ -35,8 +35,8 @@ class Factorization:
     learning_rate : float, default=0.1
         Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
         the sum of squared gradients. As a step of a factor moves the score through all other
-        entries of a row, factors that are not field-aware learn at 4 / (entries per row)
-        of it, but at least at a fifth of it and at most at all of it.
+        entries of a row, factors learn at 4 / (entries per row) of it, field-aware ones at
+        10 / (entries per row), but at least at a fifth of it and at most at all of it.
     ftrl_beta : float, default=1.0
         β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
     l1_linear : float, default=0.0
@@ -134,14 +134,15 @@ class WideAndDeep:
     wide_l2 : float, default=0.001
         Strength of the L2 penalty on the weights of columns and crosses, per occurrence.
     deep_learning_rate : float, default=0.05
-        Step size of embeddings and layers.
+        Step size of the layers. That of embeddings is twice as large; with `interactions` it
+        is 8 / (entries per row) times as large, but at least the same and at most twice.
     deep_l2 : float, default=0.001
         Strength of the L2 penalty on embeddings, per occurrence of the column.
     layers_l2 : float, default=0.0001
         Strength of the L2 penalty on the weights of the layers, which occur in every row.
-    init_scale : float, default=0.1
-        Standard deviation of the initial embeddings. Layers start as Glorot & Bengio
-        (2010) propose.
+    init_scale : float or "auto", default="auto"
+        Standard deviation of the initial embeddings. "auto" is 0.1, or 0.03 with
+        `interactions`. Layers start as Glorot & Bengio (2010) propose.
     """
 
     k: int = 8
@@ -160,7 +161,7 @@ class WideAndDeep:
     deep_learning_rate: float = 0.05
     deep_l2: float = 1e-3
     layers_l2: float = 1e-4
-    init_scale: float = 0.1
+    init_scale: float | str = "auto"
 
     _constraints = {
         "k": _COUNT,
@@ -178,7 +179,7 @@ class WideAndDeep:
         "deep_learning_rate": _RATE,
         "deep_l2": _PENALTY,
         "layers_l2": _PENALTY,
-        "init_scale": _PENALTY,
+        "init_scale": [*_PENALTY, StrOptions({"auto"})],
     }
 
 
@@ -201,7 +202,7 @@ class Training:
     """
     batch_size : int or "auto", default="auto"
         Rows per step. Gradients are summed over a batch, so that 1 is the classic
-        online algorithm. "auto" is 1/64 of the rows, but from 8 to 512 and no more
+        online algorithm. "auto" is 1/64 of the rows, but from 2 to 512 and no more
         than the cache holds; in `partial_fit` it is 256.
     max_iter : int, default=100
         Maximum number of passes over the data.

@@ -13,6 +13,12 @@ from ._prediction import Classifier, Regressor
 from ._tables import Setting
 from ._terms import Linear, Network, PooledInteractions
 
+# What "auto" means: without interactions, and with them.
+_INIT_SCALE = {False: 0.1, True: 0.03}
+# How many times faster than the layers embeddings learn, at most; and divided by the entries per
+# row, where they interact.
+_EMBEDDINGS_RATE, _INTERACTING_RATE = 2.0, 8.0
+
 
 @dataclass(repr=False, eq=False, kw_only=True)
 class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase):
@@ -36,25 +42,30 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
 
     def _make_terms(self, fields, crosses, key):
         terms, hidden = [Linear()], self._hidden_sizes
+        automatic = _INIT_SCALE[bool(self.interactions)]
+        scale = automatic if self.init_scale == "auto" else self.init_scale
         if crosses:
             terms.append(Linear(crosses))
         if self.k and self.interactions:
-            terms.append(PooledInteractions(self.k, self.init_scale, key))
+            terms.append(PooledInteractions(self.k, scale, key))
         if self.k:
             layers = hidden, self.activation, self.dropout
-            terms.append(Network(self.k, fields.n_fields, *layers, self.init_scale, key))
+            terms.append(Network(self.k, fields.n_fields, *layers, scale, key))
         return terms
 
     def _settings(self, fields, weight, entries):
-        """The hyperparameters of each group, which do not depend on the rows here."""
+        """The hyperparameters of each group; those of embeddings depend on the entries per row."""
         wide, deep = (self.solver,) * 2 if isinstance(self.solver, str) else self.solver
         wide_rate, deep_rate = self.wide_learning_rate, self.deep_learning_rate
         linear = Setting.of(self, wide, wide_rate, self.wide_l1, self.wide_l2)
+        times = _EMBEDDINGS_RATE
+        if self.interactions:  # a step moves the score through all other entries of a row, too
+            times = min(max(_INTERACTING_RATE / max(entries, 1), 1), times)
         return {
             "bias": Setting.of(self, wide, wide_rate),
             "linear": linear,
             "crosses": linear,
-            "embeddings": Setting.of(self, deep, deep_rate, 0.0, self.deep_l2),
+            "embeddings": Setting.of(self, deep, times * deep_rate, 0.0, self.deep_l2),
             "weights": Setting.of(self, deep, deep_rate, 0.0, self.layers_l2),
             "biases": Setting.of(self, deep, deep_rate),
         }

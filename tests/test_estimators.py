@@ -557,8 +557,11 @@ def test_help_is_complete(cls):
 
 
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
-@pytest.mark.parametrize(("n_fields", "share"), [(1, 1), (2, 1), (8, 0.5), (10, 0.4), (40, 0.2)])
-def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share):
+@pytest.mark.parametrize(
+    ("n_fields", "share", "aware"),
+    [(1, 1, 1), (2, 1, 1), (8, 0.5, 1), (10, 0.4, 1), (20, 0.2, 0.5), (60, 0.2, 0.2)],
+)
+def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share, aware):
     """In a stream those of the first batch, and it stays."""
     clicks = make_clicks(600, n_fields=n_fields, n_categories=5, random_state=0)
     for cls in (FMClassifier, FFMClassifier):
@@ -571,5 +574,5 @@ def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share
             sparse = csr_array(clicks.X.toarray() * (np.arange(clicks.X.shape[1]) < 5))
             model.partial_fit(sparse, clicks.y)
         rates = model._fitted.models[0].tables["interactions"].solver.learning_rate[0]
-        expected = share if cls is FMClassifier or n_fields == 1 else 1
+        expected = share if cls is FMClassifier else aware
         np.testing.assert_allclose(rates, [0.3, *[0.3 * expected] * (len(rates) - 1)])

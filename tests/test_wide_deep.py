@@ -49,6 +49,22 @@ def test_without_hidden_layers_the_deep_part_is_linear():
     np.testing.assert_allclose(model.decision_function(clicks.X), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("interactions", "n_fields", "times", "scale"),
+    [(False, 2, 2, 0.1), (False, 20, 2, 0.1), (True, 2, 2, 0.03), (True, 5, 1.6, 0.03)],
+)
+def test_the_rate_and_the_start_of_embeddings(interactions, n_fields, times, scale):
+    clicks = make_clicks(300, n_fields=n_fields, n_categories=5, random_state=0)
+    params = dict(deep_learning_rate=0.1, interactions=interactions, random_state=0, max_iter=1)
+    model = WideDeepClassifier(**params, early_stopping=False).fit(clicks.X, clicks.y)
+    tables = model._fitted.models[0].tables
+    assert tables["embeddings"].solver.learning_rate == pytest.approx(times * 0.1)
+    assert tables["weights1"].solver.learning_rate == pytest.approx(0.1)
+    first = dict(deep_learning_rate=1e-10, interactions=interactions, random_state=0, max_iter=1)
+    start = WideDeepClassifier(**first, early_stopping=False).fit(clicks.X, clicks.y)
+    assert start.embeddings_.std() == pytest.approx(scale, rel=0.1)
+
+
 def test_attributes_give_the_predictions():
     clicks = small_clicks(300)
     y = 50 + 10 * clicks.y + np.random.default_rng(0).normal(size=300)

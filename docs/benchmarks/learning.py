@@ -195,7 +195,7 @@ def in_new_processes(n, name, engine, n_iter):
 
 def adult():
     """Adult: rows of a table and labels, from the wheel that `defaults.py` downloads."""
-    from defaults import tables
+    from sets import tables
 
     table = tables()("adult").replace("?", None)
     return "Adult census, 48,842 rows", table, (table.pop("income") == ">50K").to_numpy(int)

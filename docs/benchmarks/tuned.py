@@ -2,7 +2,7 @@
 
     python docs/benchmarks/tuned.py
 
-runs in the environment of `run.py`, on the sets and folds of `defaults.py`: RMSE where the
+runs in the environment of `run.py`, on the sets and folds of `sets.py`: RMSE where the
 target is a number, one-vs-rest where there are several classes. Every package has nine settings to
 choose from, strengths of the L2 penalty on factors and learning rates (or starts), from what its
 authors propose to what is usual here; three of six folds choose, and what is printed comes from
@@ -15,6 +15,13 @@ After the loss of skfm stands its mean difference from each peer (negative: skfm
 the standard error, from the differences fold by fold, with a star where skfm is worse by more
 than two of them. Seconds are of processor time, for all that a fit takes. LIBFFM has no seed: its
 figures differ from run to run.
+
+    python docs/benchmarks/tuned.py --draws
+
+takes 200 random settings from the distributions of docs/examples/tuning.py instead, on at most
+6,000 rows of a few sets, and prints for each model by how many percent the best of 20 is worse
+than the best of all 200, on average of the ten times 20 and in the worst of them, then how much
+the best of all is better than the defaults: losses are means over three folds.
 """
 
 import argparse
@@ -26,8 +33,9 @@ import warnings
 from dataclasses import replace
 
 from contestants import PyLibFFM
-from defaults import datasets, difference, splits
-from environment import in_own_environment
+from defaults import difference, fit_and_score
+from environment import HERE, in_own_environment
+from sets import datasets, splits
 
 PATIENCE = 3
 
@@ -187,13 +195,61 @@ def compare(title, data, groups):
     return chosen
 
 
+DRAWN_SETS = ("adult", "movielens", "strong interactions", "no interactions", "california")
+
+
+def study_draws(only, n_draws=200, n_few=20, n_rows=6000):
+    """How much of what many random settings find a few of them find."""
+    import numpy as np
+    from joblib import Parallel, delayed
+    from sklearn.base import clone
+    from sklearn.model_selection import ParameterSampler
+
+    import skfm
+
+    sys.path.append(str(HERE.parent / "examples"))
+    from tuning import MODELS, PARAM_DISTRIBUTIONS
+
+    print(f"{'percent':<24}" + "".join(f"{name:>22}" for name in MODELS))
+    for title in DRAWN_SETS:
+        if only and only not in title:
+            continue
+        data = datasets()[title]()
+        _, train, _ = splits(data)
+        rows = np.sort(np.random.default_rng(0).permutation(train)[:n_rows])
+        data = replace(data, X=data.X[rows], y=data.y[rows])
+        folds = splits(data)[0][:3]
+        line = f"{title:<24}"
+        for name, model in MODELS.items():
+            if data.regression:
+                regressor = type(model).__name__.replace("Classifier", "Regressor")
+                shared = {p: v for p, v in model.get_params().items() if p != "class_weight"}
+                model = getattr(skfm, regressor)(**shared)
+            settings = ParameterSampler(PARAM_DISTRIBUTIONS[name], n_draws, random_state=0)
+            jobs = [
+                delayed(fit_and_score)(clone(model).set_params(random_state=0, **s), data, *fold)
+                for s in [{}, *settings]
+                for fold in folds
+            ]
+            losses = np.reshape(Parallel(n_jobs=2)(jobs), (n_draws + 1, len(folds), -1))[..., 0]
+            default, losses = losses[0].mean(), losses[1:].mean(axis=1)
+            best = losses.min()
+            few = 100 * (losses.reshape(-1, n_few).min(axis=1) / best - 1)
+            line += f"{few.mean():>+8.2f}{few.max():>+7.2f}{100 * (best / default - 1):>+7.1f}"
+        print(line, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="part of the name of a data set")
     parser.add_argument("--model", choices=("FM", "FwFM", "FFM"), help="this model only")
+    parser.add_argument("--draws", action="store_true", help="random settings, few and many")
     args = parser.parse_args()
     if not os.environ.get("SKFM_BENCHMARK"):
         return in_own_environment()
+    if args.draws:
+        study_draws(args.only)
+        return 0
 
     strengths = (1e-3, 5e-3, 2e-2)
     # Factors of FFM learn at once, where all columns are frequent, or start late.

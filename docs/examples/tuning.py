@@ -13,31 +13,40 @@ import argparse
 import numpy as np
 from quickstart import generated
 from scipy.stats import loguniform
+from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import RandomizedSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 
-from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
+from skfm import FFMClassifier, FMClassifier, FwFMClassifier, WideDeepClassifier
 from skfm.preprocessing import FieldEncoder
 
+MODELS = {
+    "FM": FMClassifier(),
+    "FwFM": FwFMClassifier(),
+    "FFM": FFMClassifier(),
+    "Wide & Deep": WideDeepClassifier(),
+    "DeepFM": WideDeepClassifier(interactions=True),
+}
+
 # The same for the regressors.
+MACHINE = {
+    "l2_factors": loguniform(1e-3, 5e-2),
+    "k": [4, 8, 16],
+    "learning_rate": loguniform(0.05, 0.2),
+}
+NETWORK = {
+    "deep_learning_rate": loguniform(0.02, 0.1),
+    "deep_l2": loguniform(3e-4, 1e-2),
+    "hidden_layer_sizes": [(32,), (64, 32)],
+    # With crosses: "wide_l1": loguniform(1, 64),
+}
 PARAM_DISTRIBUTIONS = {
-    FMClassifier: {
-        "l2_factors": loguniform(5e-4, 5e-2),
-        "k": [0, 2, 4, 8, 16, 32],
-        "learning_rate": loguniform(0.03, 0.3),
-    },
-    FFMClassifier: {
-        "l2_factors": loguniform(5e-4, 5e-2),
-        "k": [0, 2, 4, 8],
-        "learning_rate": loguniform(0.03, 0.3),
-    },
-    WideDeepClassifier: {
-        "deep_learning_rate": loguniform(0.01, 0.1),
-        "hidden_layer_sizes": [(), (32,), (64, 32), (128, 64)],
-        "deep_l2": loguniform(1e-4, 1e-2),
-        # With crosses: "wide_l1": loguniform(1, 64),
-    },
+    "FM": MACHINE,
+    "FwFM": MACHINE,
+    "FFM": MACHINE,
+    "Wide & Deep": NETWORK,
+    "DeepFM": NETWORK,
 }
 
 
@@ -49,8 +58,9 @@ def main():
     rows, y, _ = generated(args.rows)
     train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=0)
     print(f"{'log loss on test rows':<22}{'defaults':>9}{'tuned':>9}   with")
-    for cls, distributions in PARAM_DISTRIBUTIONS.items():
-        model = make_pipeline(FieldEncoder(min_frequency=5), cls(random_state=0))
+    for title, distributions in PARAM_DISTRIBUTIONS.items():
+        estimator = clone(MODELS[title]).set_params(random_state=0)
+        model = make_pipeline(FieldEncoder(min_frequency=5), estimator)
         name = model.steps[-1][0]
         search = RandomizedSearchCV(
             model,
@@ -67,7 +77,7 @@ def main():
             f"{key}={value:.2g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in chosen.items()
         )
-        print(f"{cls.__name__:<22}{losses[0]:>9.4f}{losses[1]:>9.4f}   {text}")
+        print(f"{title:<22}{losses[0]:>9.4f}{losses[1]:>9.4f}   {text}")
 
 
 if __name__ == "__main__":
