@@ -12,22 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from ._batch import Batcher, Columns, checked, entries_per_row, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
-from ._engine import load
+from ._engine import choose, is_worth_compiling
 from ._fields import Fields, check_fields, warn_user
 from ._fitted import Fitted, Learned
 from ._input import MAX_WEIGHT, check_weight
-from ._model import Model, check_columns, check_memory, n_numbers_per_entry
+from ._model import Model, check_columns, check_memory, parameters_per_column
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
 
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 100
-
-_MAX_COMPILED_K = 256
-
-# Numbers in the rows of all entries below which NumPy is done before numba has begun.
-_WORTH_COMPILING = 30_000_000
 
 # Average weights below which models were seen to stop before they had learned.
 _SMALL_WEIGHT = 0.02
@@ -124,7 +119,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         learned = data.used
         split = valid is None and self._can_split(data)
         if split:
-            data, valid = self._split(data, target, seed)
+            data, valid = _split(self, data, target, seed)
         batch_size = self._batch_size(len(data.used), fields)
         fitted = self._grown(before, start, [learned], data.used, batch_size)
         self._fitted = fitted
@@ -148,8 +143,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 watch.interrupted.set()
 
         watch = FitWatch(estimator, self, X, y, sample_weight)
-        with watch, batcher.engine.announced(watch.compiles):
-            self._for_each_output(fitted.models, train_output, watch.interrupted.set)
+        with watch, batcher.engine.announced(watch.tell_of_compiling):
+            self._for_each_output(fitted, train_output, watch.interrupted.set)
         return data
 
     def _partial_fit(self, X, y, sample_weight, target_of):
@@ -176,7 +171,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             sample = _sample(batcher, data, target, output)
             train_online(model, target.loss, sample, size, undo)
 
-        self._for_each_output(fitted.models, train_output)
+        self._for_each_output(fitted, train_output)
         return data
 
     # -- input ----------------------------------------------------------------------
@@ -250,25 +245,6 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             return len(data.used) >= _AUTO_ROWS
         return self.early_stopping
 
-    def _split(self, data, target, seed):
-        """Hold out rows to watch the loss on: at random, or without shuffling the last."""
-        fraction, y = self.validation_fraction, data.y[data.used]
-        if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
-            raise ValueError(
-                f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
-                "lower it, pass X_val and y_val, or early_stopping=False."
-            )
-        used, held_out = train_test_split(
-            data.used,
-            test_size=fraction,
-            shuffle=self.shuffle,
-            stratify=target.strata(y, fraction) if self.shuffle else None,
-            random_state=seed,
-        )
-        if not self.shuffle:
-            target.warn_of_unlearned(y[: len(used)], y[len(used) :])
-        return data._replace(used=used), data._replace(used=held_out)
-
     # -- training -------------------------------------------------------------------
 
     def _draw_seed(self):
@@ -307,11 +283,10 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 models.append(Model(terms[output], settings, bias))
             models[output].add_columns(new)
         columns = columns.extended(new, units)
-        engine = before.engine if before else "auto"
-        if not (before or in_stream):
-            n_numbers = data.X.nnz * n_numbers_per_entry(terms[0])
-            engine = "numpy" if n_numbers < _WORTH_COMPILING else "auto"
-        return Fitted(seed, target, columns, float(entries), engine, crosses, models)
+        # The size of a stream cannot be known: it is taken to be large.
+        n_read = len(terms) * data.X.nnz * parameters_per_column(terms[0])
+        compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
+        return Fitted(seed, target, columns, float(entries), compiles, crosses, models)
 
     def _batch_size(self, n_rows, fields):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
@@ -325,15 +300,15 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _online_batch_size(self):
         return 256 if self.batch_size == "auto" else self.batch_size
 
-    def _for_each_output(self, models, do, on_interrupt=None):
+    def _for_each_output(self, fitted, do, on_interrupt=None):
         """Call ``do(model, output)`` for each output, on `n_jobs` threads.
 
         A single output has them all to itself.
         """
-        n_jobs = n_threads(self.n_jobs)
+        models, n_jobs = fitted.models, n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with self._engine_of(self._fitted).threads(n_jobs):
+            with self._engine_of(fitted).threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
@@ -344,9 +319,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     def _engine_of(self, fitted):
         k = max(term.structure.get("k", 0) for term in fitted.models[0].terms)
-        if k > _MAX_COMPILED_K:  # loops over more factors would be compiled for minutes
-            return load("numpy")
-        return load(fitted.engine if self.engine == "auto" else self.engine)
+        return choose(self.engine, fitted.compiles, k)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -369,6 +342,26 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         X = checked(self, X)
         self._fitted.columns.fields.check_order(X.variables)
         return self._raw(X)
+
+
+def _split(estimator, data, target, seed):
+    """Hold out rows to watch the loss on: at random, or without shuffling the last."""
+    fraction, y = estimator.validation_fraction, data.y[data.used]
+    if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
+            "lower it, pass X_val and y_val, or early_stopping=False."
+        )
+    used, held_out = train_test_split(
+        data.used,
+        test_size=fraction,
+        shuffle=estimator.shuffle,
+        stratify=target.strata(y, fraction) if estimator.shuffle else None,
+        random_state=seed,
+    )
+    if not estimator.shuffle:
+        target.warn_of_unlearned(y[: len(used)], y[len(used) :])
+    return data._replace(used=used), data._replace(used=held_out)
 
 
 def _sample(batcher, data, target, output):

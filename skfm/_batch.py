@@ -362,16 +362,12 @@ class Batch:
         return self._batcher.crosses_of(self)
 
     def piece(self, first, last):
-        """Some of the rows, over the columns of all."""
-        if first <= 0 and last >= self.n_rows:
-            return self
-        other, F = copy.copy(self), self.n_fields
+        """Rows `first` to `last` as a batch of their own, over the columns of all."""
+        F = self.n_fields
         indptr = self.indptr[first * F : last * F + 1]
         entries = slice(indptr[0], indptr[-1])
-        other.indptr, other.memo = indptr - indptr[0], {}
-        other.indices, other.values = self.indices[entries], self.values[entries]
-        other.n_rows = (len(indptr) - 1) // F
-        return other
+        arrays = indptr - indptr[0], self.indices[entries], self.values[entries]
+        return Batch(self._batcher, self.touched, *arrays, F)
 
     def renew_scratch(self):
         """Give up all scratch arrays, for others to take their place."""

@@ -29,11 +29,10 @@ class FitWatch:
         if error is None:
             self.root.call_on_fit_task_end(**self.about, **self.so_far)
 
-    def compiles(self):
-        """Hear that the fit waits for a compiler."""
+    def tell_of_compiling(self):
         if self.learner.verbose:
             name = type(self.learner).__name__
-            print(f"[{name}] compiling, which takes seconds, once on a machine", flush=True)
+            print(f"[{name}] compiling; this takes seconds and is kept for later", flush=True)
 
     @property
     def so_far(self):

@@ -22,8 +22,8 @@ class Fitted:
     columns : Columns
     entries : float
         Entries per row, on the average of the first rows.
-    engine : str
-        What the engine "auto" stands for.
+    compiles : bool
+        Whether the engine "auto" is numba for this model, where that is installed.
     crosses : Crosses or None
     models : list of Model
         One for each output.
@@ -33,7 +33,7 @@ class Fitted:
     target: object
     columns: Columns
     entries: float
-    engine: str
+    compiles: bool
     crosses: object
     models: list
 

@@ -131,7 +131,8 @@ def _check_compressed(X):
             "The index pointer (indptr) of X must begin with 0, not decrease, and end within "
             "the data."
         )
-    _check_bounds("column indices", X.indices[: X.indptr[-1]], n_columns)
+    what = "row indices" if X.format == "csc" else "column indices"
+    _check_bounds(what, X.indices[: X.indptr[-1]], n_columns)
 
 
 def _check_as_many(*arrays):

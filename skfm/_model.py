@@ -53,8 +53,8 @@ def layouts_of(terms, start=0.0):
     return {layout.name: layout for term in terms for layout in term.layouts()} | {"bias": bias}
 
 
-def n_numbers_per_entry(terms):
-    """How many parameters an entry of the matrix has."""
+def parameters_per_column(terms):
+    """How many parameters a column has, without the states of solvers."""
     return sum(x.width for x in layouts_of(terms).values() if x.of == "columns")
 
 

@@ -230,9 +230,11 @@ class Training:
     engine : {"auto", "numpy", "numba"}, default="auto"
         What computes: NumPy and SciPy, or loops compiled by numba, which train the same
         model faster (to rounding in float32). "auto" takes numba, where it is installed, for
-        streams and for a `fit` of some size: 30 million numbers in the rows of all entries
-        (100,000 rows with 39 entries and 8 factors have 35). The model keeps what was
-        taken. Where k is above 256, NumPy computes in any case.
+        models that begin with `partial_fit`, and for a `fit` in which the non-zeros of X,
+        times the parameters per column and the outputs, are at least 30 million (FM has
+        1 + k parameters per column, FFM 1 + n_fields · k). A model that goes on, by
+        `warm_start` or `partial_fit`, keeps the choice of its first call, and so do
+        predictions. Where k is above 256, NumPy computes in any case.
     n_jobs : int or None, default=None
         Number of threads. Where there are several outputs, they are fitted at the same
         time; a single one is shared out by the numba engine. None means 1, and so does
@@ -242,7 +244,7 @@ class Training:
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the order of rows, the validation rows and dropout.
     verbose : bool or int, default=False
-        Whether to print a line per pass, and one where numba compiles.
+        Whether `fit` prints a line per pass, and one where numba compiles.
     """
 
     batch_size: int | str = "auto"

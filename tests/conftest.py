@@ -18,7 +18,7 @@ settings.load_profile("repeatable")
 def _compiled_where_it_can_be():
     """Let "auto" be numba for the small models of tests, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skfm._base._WORTH_COMPILING", 0)
+        patch.setattr("skfm._engine._WORTH_COMPILING", 0)
         yield
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
-from sklearn.base import clone
+from sklearn.base import ClassifierMixin, clone
 
 import skfm._engine
 import skfm._training
@@ -379,7 +380,7 @@ def test_a_numba_that_may_not_compile_is_done_without():
         from skfm import FMClassifier
         from skfm._engine import load
 
-        FMClassifier(2, max_iter=1).fit([[1.0, 0], [0, 1]] * 9, [0, 1] * 9)
+        FMClassifier(2).partial_fit([[1.0, 0], [0, 1]] * 9, [0, 1] * 9, classes=[0, 1])
         assert load("auto") is load("numpy")
     """
     run = run_python(code, NUMBA_DISABLE_JIT="1")
@@ -399,25 +400,46 @@ def test_without_numba_auto_is_numpy(fresh_load, recwarn):
     assert not recwarn
 
 
+def same_model(one, other, X):
+    np.testing.assert_array_equal(one.coef_, other.coef_)
+    np.testing.assert_array_equal(scores(one, X), scores(other, X))
+
+
 @needs_numba
-def test_numba_computes_where_it_pays_and_a_model_keeps_its_engine(monkeypatch):
+@nothing_to_learn
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("several", [False, True])
+def test_numba_computes_where_it_pays_and_a_model_keeps_the_choice(cls, several, monkeypatch):
     clicks = small_clicks()
-    model = FMClassifier(k=3, random_state=0, max_iter=2, tol=None, warm_start=True)
-    size = clicks.X.nnz * (1 + 3)
+    if several and not issubclass(cls, ClassifierMixin):
+        pytest.skip("one output")
+    y = np.arange(len(clicks.y)) % 3 if several else targets(cls(), clicks)
+    model = cls(k=3, random_state=0, max_iter=3, tol=None, warm_start=True)
+    width = {"FM": 4, "FwFM": 4, "FFM": 13, "WideDeep": 4}[cls.__name__.split("C")[0].split("R")[0]]
+    size = clicks.X.nnz * width * (3 if several else 1)
     for limit, engine in [(size + 1, "numpy"), (size, "numba")]:
-        monkeypatch.setattr("skfm._base._WORTH_COMPILING", limit)
-        by_auto, by_name = clone(model), clone(model).set_params(engine=engine)
-        for _ in range(2):
-            for fitted in (by_auto, by_name):
-                fitted.fit(clicks.X, clicks.y)
-            np.testing.assert_array_equal(by_auto.factors_, by_name.factors_)
-            np.testing.assert_array_equal(scores(by_auto, clicks.X), scores(by_name, clicks.X))
-            monkeypatch.setattr("skfm._base._WORTH_COMPILING", 0)  # no matter for an old model
-    monkeypatch.setattr("skfm._base._WORTH_COMPILING", size + 1)
-    streams = [clone(model).set_params(engine=engine) for engine in ("auto", "numba")]
+        monkeypatch.setattr("skfm._engine._WORTH_COMPILING", limit)
+        by_auto, by_name = (clone(model).set_params(engine=name) for name in ("auto", engine))
+        for each in (by_auto, by_name):
+            each.fit(clicks.X, y)
+        same_model(by_auto, by_name, clicks.X)
+        assert by_auto._fitted.compiles == (engine == "numba")
+        monkeypatch.setattr("skfm._engine._WORTH_COMPILING", 0 if engine == "numpy" else np.inf)
+        by_auto, by_name = (pickle.loads(pickle.dumps(each)) for each in (by_auto, by_name))
+        same_model(by_auto, by_name, clicks.X)
+        for each in (by_auto, by_name):
+            each.fit(clicks.X, y).partial_fit(clicks.X, y)
+        same_model(by_auto, by_name, clicks.X)
+
+
+@needs_numba
+def test_a_stream_is_compiled(monkeypatch):
+    monkeypatch.setattr("skfm._engine._WORTH_COMPILING", np.inf)
+    clicks = small_clicks()
+    streams = [FMClassifier(3, random_state=0, engine=engine) for engine in ("auto", "numba")]
     for stream in streams:
         stream.partial_fit(clicks.X, clicks.y, classes=np.unique(clicks.y))
-    np.testing.assert_array_equal(streams[0].factors_, streams[1].factors_)
+    same_model(*streams, clicks.X)
 
 
 @needs_numba
@@ -435,9 +457,8 @@ def test_verbose_tells_once_that_it_compiles(tmp_path):
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
     )
-    assert (
-        first.splitlines()[0] == "[FMClassifier] compiling, which takes seconds, once on a machine"
-    )
+    told = "[FMClassifier] compiling; this takes seconds and is kept for later"
+    assert first.splitlines()[0] == told
     assert [text.count("compiling") for text in (first, later)] == [1, 0]
 
 

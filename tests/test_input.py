@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from scipy.sparse import bsr_array, csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 import skfm._model
@@ -177,20 +177,52 @@ def test_labels_are_the_same_in_another_type(known, other):
     np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
 
 
-def test_malformed_sparse_input(fitted):
+def put(name, at, value):
+    return lambda X: getattr(X, name).__setitem__(at, value)
+
+
+def longer(name):
+    return lambda X: setattr(X, name, np.append(getattr(X, name), getattr(X, name)[-1]))
+
+
+def of_floats(name):
+    return lambda X: setattr(X, name, getattr(X, name).astype(float))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (put("indices", 3, 10**6), "indices of X must be integers from 0 to"),
+        (put("indices", 3, -1), "indices of X must be integers from 0 to"),
+        (put("indptr", 3, 10**6), "must begin with 0, not decrease, and end within"),
+        (put("indptr", 0, 1), "must begin with 0, not decrease, and end within"),
+        (put("indptr", -1, 0), "must begin with 0, not decrease, and end within"),
+        (put("indptr", -1, 10**6), "must begin with 0, not decrease, and end within"),
+        (longer("indptr"), "must have the same length"),
+        (longer("indices"), "must have the same length"),
+        (of_floats("indices"), "must be integers"),
+        (of_floats("indptr"), "must be integers"),
+    ],
+)
+def test_malformed_sparse_input(fitted, form, damage, message):
     model, X, y = fitted
-    outside = X.copy()
-    outside.indices[3] = 48
-    negative = X.copy()
-    negative.indices[3] = -1
-    falling = X.copy()
-    falling.indptr[3] = falling.indptr[-1]
-    emptied = X.copy()
-    emptied.indptr[-1] = 0
-    for bad in (outside, negative, falling, emptied):
-        for call in (lambda bad=bad: model.fit(bad, y), lambda bad=bad: model.predict(bad)):
-            with pytest.raises(ValueError, match=r"index|indices|indptr"):
-                call()
+    bad = X.asformat(form) if form != "bsr" else bsr_array(X, blocksize=(1, 1))
+    bad = bad.copy()
+    damage(bad)
+    for call in (lambda: model.fit(bad, y), lambda: model.predict(bad)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
+def test_what_is_behind_the_end_of_a_matrix_does_not_count(fitted, form):
+    model, X, _ = fitted
+    same = X.asformat(form) if form != "bsr" else bsr_array(X, blocksize=(1, 2))
+    expected = scores(model, X)
+    same.indices = np.append(same.indices, 10**6)
+    same.data = np.concatenate([same.data, same.data[:1]])
+    np.testing.assert_array_equal(scores(model, same), expected)
 
 
 def test_field_aware_machines_say_how_much_memory_they_miss(monkeypatch):

@@ -166,3 +166,13 @@ def test_rows_held_out_of_one_class_are_named():
     order = np.argsort(clicks.y, kind="stable")
     with pytest.warns(UserWarning, match="all of them have the class 1"):
         FMClassifier(random_state=0, shuffle=False).fit(clicks.X[order], clicks.y[order])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"), [(5, 2), (128, 2), (640, 10), (6400, 100), (10**6, 512)]
+)
+def test_the_batch_is_a_share_of_the_rows(n_rows, expected):
+    model = FMClassifier()
+    fields = model._make_fields(np.eye(3))
+    assert model._batch_size(n_rows, fields) == expected
+    assert model.set_params(batch_size=77)._batch_size(n_rows, fields) == 77

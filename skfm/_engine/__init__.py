@@ -9,6 +9,35 @@ from importlib.util import find_spec
 
 from .._fields import warn_user
 
+# Loops over more factors would be compiled for minutes.
+_MAX_COMPILED_K = 256
+
+# Parameters that a pass reads (entries times parameters per column) below which NumPy ends a
+# whole fit before numba has begun.
+_WORTH_COMPILING = 30_000_000
+
+
+def is_worth_compiling(n_parameters):
+    """Whether "auto" takes numba for a fit that reads so many parameters in a pass."""
+    return n_parameters >= _WORTH_COMPILING
+
+
+def choose(asked, compiles, k):
+    """The engine of a model.
+
+    Parameters
+    ----------
+    asked : {"auto", "numpy", "numba"}
+        The estimator's parameter.
+    compiles : bool
+        Whether "auto" takes numba for this model, where it is installed.
+    k : int
+        Number of factors.
+    """
+    if k > _MAX_COMPILED_K or (asked == "auto" and not compiles):
+        return load("numpy")
+    return load(asked)
+
 
 @cache
 def load(name):

@@ -76,18 +76,18 @@ class _Listener(event.Listener):
     def __init__(self, tell):
         self.tell = tell
 
-    def on_start(self, event):
+    def on_start(self, _):
         tell, self.tell = self.tell, None
         if tell:
             tell()
 
-    def on_end(self, event):
+    def on_end(self, _):
         pass
 
 
 @contextmanager
 def announced(tell):
-    """Within the context, call `tell` before something is compiled; once."""
+    """Within the context, call `tell` once before something is compiled, on whatever thread."""
     with event.install_listener("numba:compile", _Listener(tell)):
         yield
 

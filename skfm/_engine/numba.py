@@ -320,6 +320,7 @@ def interact(batch, V):
 
 
 def interact_gradient(batch, V, memory, delta):
+    """See the reference engine. `memory` is None, as `interact` remembers nothing."""
     if V.shape[1] == 1:
         return column_sums(batch, delta)[:, None]
     dV = _rows_of(batch, V.shape, V.dtype)

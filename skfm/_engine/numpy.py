@@ -173,6 +173,8 @@ def interact(batch, V):
 def _pieces(batch, V):
     """For speed only: some rows at a time, whose pooled rows stay in the cache."""
     size = max(1, _PIECE // (batch.n_fields * V.shape[1] * V.itemsize))
+    if size >= batch.n_rows:
+        return [batch]
     return [batch.piece(first, first + size) for first in range(0, batch.n_rows, size)]
 
 
@@ -258,7 +260,7 @@ def threads(n):
 
 @contextmanager
 def announced(tell):
-    """The context in which `tell` is called before something is compiled: nothing is here."""
+    """The context in which `tell` is called before something is compiled, which is never here."""
     yield
 
 
