@@ -10,6 +10,7 @@ import itertools
 import os
 import tempfile
 import time
+from importlib.util import find_spec
 
 
 class Ours:
@@ -123,10 +124,11 @@ class Torch:
         layers = [nn.Flatten()]
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-        deep = nn.Sequential(embeddings, *layers, nn.Linear(sizes[-1], 1))
+        layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        deep = nn.Sequential(embeddings, layers)
         optimizers = [
             torch.optim.Adagrad(part.parameters(), lr=rate, initial_accumulator_value=1)
-            for part, rate in ((wide, 0.1), (deep, 0.05))
+            for part, rate in ((wide, 0.1), (embeddings, 0.1), (layers, 0.05))
         ]
         loss = nn.BCEWithLogitsLoss(reduction="sum")
         for _ in range(passes):
@@ -169,6 +171,11 @@ HIDDEN = (128, 64)
 BATCH = 256
 
 
+def fastest_engine():
+    """By name, as "auto" takes another one for few rows."""
+    return "numba" if find_spec("numba") else "numpy"
+
+
 def ours(model, n_fields, k=None, **params):
     """The classifier of skfm that is measured for a kind of model.
 
@@ -176,7 +183,7 @@ def ours(model, n_fields, k=None, **params):
     """
     import skfm
 
-    k = K[model] if k is None else k
+    k, params = K[model] if k is None else k, {"engine": fastest_engine(), **params}
     if model != "FM":
         params = {"fields": n_fields, **params}
     if model == "Wide & Deep":

@@ -1,19 +1,12 @@
 """Time FieldEncoder beside scikit-learn's OneHotEncoder, on a table of strings.
 
-    python docs/benchmarks/encoding.py
-
-in the same environment as `run.py`. The table has the 26 categorical variables of the Criteo
-data with their numbers of categories, drawn by a power law. The contestants take turns; quoted
-are medians over the rounds, and the median of the ratios to FieldEncoder round by round.
+The table has the 26 categorical variables of the Criteo data with their numbers of categories,
+drawn by a power law.
 """
 
-import argparse
-import os
-import statistics
-import sys
-
-from environment import can_import, in_own_environment
-from reports import in_turn, ratio, seconds
+from contestants import fastest_engine
+from environment import can_import
+from reports import in_turn, seconds
 
 # The Criteo display advertising challenge, 45 million rows.
 CARDINALITIES = [
@@ -86,36 +79,7 @@ def behind_encoder(n_rows):
     _, X = next(tables(columns))
     for name in ("FMClassifier", "FFMClassifier"):
         encoding, encoded = seconds(lambda: FieldEncoder(min_frequency=5).fit_transform(X))
-        model = getattr(skfm, name)(random_state=0)
+        model = getattr(skfm, name)(engine=fastest_engine(), random_state=0)
         model.fit(encoded[:200], y[:200])  # compiles
         fitting, _ = seconds(lambda m=model, X=encoded: m.fit(X, y))
         yield name, encoding, model.n_iter_, fitting
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    if not os.environ.get("SKFM_BENCHMARK"):
-        return in_own_environment()
-
-    print(f"{args.rows:,} × {len(CARDINALITIES)} strings; seconds")
-    print(f"{'':<17}{'':<31}{'fit_transform':>14}{'ratio':>7}{'transform':>11}{'ratio':>7}")
-    for kind, name, *both in compare(args.rows, args.rounds):
-        if name == "FieldEncoder":
-            base = both
-        line = f"{kind:<17}{name:<31}"
-        for times, first, width in zip(both, base, (14, 11), strict=True):
-            line += f"{statistics.median(times):>{width}.3f}{ratio(times, first):>7.2f}"
-        print(line, flush=True)
-    for name, encoding, passes, fitting in behind_encoder(args.rows):
-        print(
-            f"{name} behind FieldEncoder(min_frequency=5): encoding {encoding:.2f} s, "
-            f"{passes} passes {fitting:.2f} s, share {encoding / (encoding + fitting):.0%}"
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The environment of the benchmarks, made of pinned packages, and the machine they run on.
+"""The environment of the benchmarks, with numba and the peers in fixed versions, and the machine.
 
 This file imports nothing that has to be installed.
 """

@@ -158,7 +158,7 @@ def print_compiling(report, settings):
 
     The second figure is that of another process, once all is cached.
     """
-    engines = ["numba", "numpy"] if "numba" in settings.available else ["numpy"]
+    engines = ["numba", "auto", "numpy"] if "numba" in settings.available else ["numpy"]
     names = ("FMClassifier", "FFMClassifier", "WideDeepClassifier")
     works = [("fit and predict", name, 0) for name in names]
     works.append(("search over 12 settings", "FFMClassifier", 12))
@@ -175,7 +175,7 @@ def print_compiling(report, settings):
             line += [f"{spent:.1f}" for spent in times]
             kept.append((title, name, engine, times))
         rows.append(line)
-    head = ["numba, first", "numba, later", "NumPy"][-len(rows[0]) + 1 :]
+    head = ["numba, first", "numba, later", "auto, first", "NumPy"][-len(rows[0]) + 1 :]
     report.table("Seconds in a new process, 2,000 rows", ["", *head], rows)
     report.keep(times=kept)
 
@@ -194,7 +194,7 @@ def in_new_processes(n, name, engine, n_iter):
 
 
 def adult():
-    """Adult: rows of a table and labels, from the wheel that `defaults.py` downloads."""
+    """Adult: rows of a table and labels, from the wheel that `sets.py` downloads."""
     from sets import tables
 
     table = tables()("adult").replace("?", None)
@@ -217,7 +217,7 @@ def print_table(report, settings):
         try:
             title, table, y = adult()
         except Exception as error:  # no network, or no pandas
-            report.say(f"Adult cannot be had here ({type(error).__name__}).")
+            report.say(f"Adult could not be downloaded ({type(error).__name__}).")
     train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=0)
     rows = table.iloc if hasattr(table, "iloc") else table
     models, losses = table_models(table, settings.available), {}

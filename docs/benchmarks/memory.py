@@ -1,14 +1,11 @@
 """Measure memory: of models over 2**24 hashed columns, and of a fit beside its data.
 
-    python docs/benchmarks/memory.py
-
-Each line is a process of its own. `resident` is what the process holds more than before
+Each figure is of a process of its own. `resident` is what the process holds more than before
 `fit`, and `peak` the most it held at any time during it. The bound on the peak is 4 bytes
 per column, 1.3 times the parameters with their solver states and one copy of both, and
 200 MB; data are not counted, as they were there before.
 """
 
-import argparse
 import contextlib
 import gc
 import multiprocessing
@@ -18,9 +15,11 @@ import sys
 import tempfile
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from contestants import fastest_engine
 from scipy.sparse import csr_array, csr_matrix
 
 N_COLUMNS = 1 << 24
@@ -105,7 +104,7 @@ def measure(name, params, n_rows, n_occurring):
 
     warnings.simplefilter("ignore")  # there is nothing to learn from these labels
     X, y = hashed_rows(n_rows, n_occurring)
-    estimator = getattr(skfm, name)
+    estimator = partial(getattr(skfm, name), engine=fastest_engine())
     small = np.eye(8).repeat(20, axis=0)
     estimator(2).fit(small, np.arange(160) % 2)  # what is loaded at the first fit is loaded
     model = estimator(**params, max_iter=2, tol=None, random_state=0)
@@ -135,25 +134,3 @@ def models(n_occurring, n_rows):
             settings = {**params, "solver": solver}
             found = in_own_process(measure, name, settings, n_rows, n_occurring)
             yield f"{name}(k={params['k']}, {solver!r})", found
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    args = parser.parse_args()
-    if not Path("/proc/self/statm").exists():
-        sys.exit("This measures with /proc, which this system does not have.")
-    print(f"{args.rows:,} rows, {N_COLUMNS:,} columns, {FIELDS} entries a row; MB")
-    head = ["occurring", "data", "state", "pickle", "resident", "peak", "bound"]
-    print(f"{'':<38}" + "".join(f"{title:>11}" for title in head))
-    for n_occurring in (100_000, 1_000_000):
-        for title, found in models(n_occurring, args.rows):
-            sizes = [found[title] / MB for title in head[1:]]
-            print(
-                f"{title:<38}{found['columns']:>11,}" + "".join(f"{size:>11.1f}" for size in sizes),
-                flush=True,
-            )
-
-
-if __name__ == "__main__":
-    main()

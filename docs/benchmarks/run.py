@@ -4,10 +4,11 @@
 
 makes an environment of its own beside this file, installs skfm from the checkout and the peers
 from the package index, and measures there; a peer that cannot be installed is left out. The
-contestants take turns, in the opposite order in every other round. Quoted are medians over
-the rounds, and the median of the ratios to skfm round by round: above 1, skfm is faster. One
-thread is used where no other number is named. Log losses are of held-out rows, each package at
-its own defaults but for the batch size named.
+contestants take turns, in the opposite order in every other round. Figures are medians over the
+rounds; ratios are the median of the ratios to skfm in each round, and above 1 skfm is faster. One
+thread is used where no other number is named. Log losses are of held-out rows. Each package has its
+own defaults, but for k, the batch size and the layers where they are named; early stopping is off,
+and fields are told. "skfm" is the compiled engine where it is installed.
 
 Each part prints its tables and writes them with its plot into a folder, which the page of the
 documentation includes. ``--only passes predict`` runs these parts only. ``--quick --no-peers``
