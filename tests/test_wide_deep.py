@@ -51,7 +51,13 @@ def test_without_hidden_layers_the_deep_part_is_linear():
 
 @pytest.mark.parametrize(
     ("interactions", "n_fields", "times", "scale"),
-    [(False, 2, 2, 0.1), (False, 20, 2, 0.1), (True, 2, 2, 0.03), (True, 5, 1.6, 0.03)],
+    [
+        (False, 2, 2, 0.1),
+        (False, 20, 2, 0.1),
+        (True, 2, 2, 0.03),
+        (True, 5, 1.6, 0.03),
+        (True, 40, 0.4, 0.03),
+    ],
 )
 def test_the_rate_and_the_start_of_embeddings(interactions, n_fields, times, scale):
     clicks = make_clicks(300, n_fields=n_fields, n_categories=5, random_state=0)
