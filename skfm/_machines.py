@@ -21,9 +21,12 @@ from ._terms import FieldWeighted, Interactions, Linear
 
 # What "auto" means with many rows.
 _L2_FACTORS = 0.005
-# Divided by the entries per row: factors' share of the learning rate, and that of field-aware
-# ones; and the least share.
-_FACTORS_RATE, _AWARE_RATE, _LEAST_RATE = 4.0, 10.0, 0.2
+
+
+def rate_of_factors(entries, rate=4.0, least=0.2):
+    """Factors' share of the learning rate, by the entries per row."""
+    # A step of a factor moves the score through all other entries of a row.
+    return min(max(rate / max(entries, 1), least), 1)
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -51,10 +54,9 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
             "factors": Setting.of(self, self.solver, of_factors, self.l1_factors, l2_factors),
         }
 
-    def _factors_rate(self, fields, entries, rate=_FACTORS_RATE):
+    def _factors_rate(self, fields, entries):
         """Factors' share of the learning rate."""
-        # A step of a factor moves the score through all other entries of a row.
-        return min(max(rate / max(entries, 1), _LEAST_RATE), 1)
+        return rate_of_factors(entries)
 
     @property
     def factors_(self):
@@ -71,8 +73,9 @@ class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
     def _factors_rate(self, fields, entries):
         # A factor meets the entries of one field only, unless that is all of them. Still, the
         # factors of all pairs of a row move together.
-        rate = _AWARE_RATE if fields.n_fields > 1 else _FACTORS_RATE
-        return super()._factors_rate(fields, entries, rate)
+        if fields.n_fields == 1:
+            return rate_of_factors(entries)
+        return rate_of_factors(entries, rate=10.0, least=0.5)
 
     @property
     def factors_(self):

@@ -35,8 +35,9 @@ class Factorization:
     learning_rate : float, default=0.1
         Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
         the sum of squared gradients. As a step of a factor moves the score through all other
-        entries of a row, factors learn at 4 / (entries per row) of it, field-aware ones at
-        10 / (entries per row), but at least at a fifth of it and at most at all of it.
+        entries of a row, factors learn at 4 / (entries per row) of it, but at least at a fifth
+        of it and at most at all of it; field-aware ones at 10 / (entries per row), but at
+        least at half of it.
     ftrl_beta : float, default=1.0
         β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
     l1_linear : float, default=0.0
@@ -135,7 +136,7 @@ class WideAndDeep:
         Strength of the L2 penalty on the weights of columns and crosses, per occurrence.
     deep_learning_rate : float, default=0.05
         Step size of the layers. That of embeddings is twice as large; with `interactions` it
-        is 8 / (entries per row) times as large, but at least the same and at most twice.
+        is 8 / (entries per row) times as large, but at least 0.4 times and at most twice.
     deep_l2 : float, default=0.001
         Strength of the L2 penalty on embeddings, per occurrence of the column.
     layers_l2 : float, default=0.0001

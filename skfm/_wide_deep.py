@@ -7,6 +7,7 @@ import numpy as np
 
 from ._base import FactorizationBase, FieldsBase
 from ._crosses import check_crosses
+from ._machines import rate_of_factors
 from ._paragraphs import PARAGRAPHS
 from ._parameters import ClassWeight, Training, WideAndDeep, WithFields, documented
 from ._prediction import Classifier, Regressor
@@ -15,9 +16,8 @@ from ._terms import Linear, Network, PooledInteractions
 
 # What "auto" means: without interactions, and with them.
 _INIT_SCALE = {False: 0.1, True: 0.03}
-# How many times faster than the layers embeddings learn, at most; and divided by the entries per
-# row, where they interact.
-_EMBEDDINGS_RATE, _INTERACTING_RATE = 2.0, 8.0
+# How many times faster than the layers embeddings learn, at most.
+_EMBEDDINGS_RATE = 2.0
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -59,8 +59,8 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
         wide_rate, deep_rate = self.wide_learning_rate, self.deep_learning_rate
         linear = Setting.of(self, wide, wide_rate, self.wide_l1, self.wide_l2)
         times = _EMBEDDINGS_RATE
-        if self.interactions:  # a step moves the score through all other entries of a row, too
-            times = min(max(_INTERACTING_RATE / max(entries, 1), 1), times)
+        if self.interactions:  # they are factors, too
+            times *= rate_of_factors(entries)
         return {
             "bias": Setting.of(self, wide, wide_rate),
             "linear": linear,

@@ -559,7 +559,7 @@ def test_help_is_complete(cls):
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
 @pytest.mark.parametrize(
     ("n_fields", "share", "aware"),
-    [(1, 1, 1), (2, 1, 1), (8, 0.5, 1), (10, 0.4, 1), (20, 0.2, 0.5), (60, 0.2, 0.2)],
+    [(1, 1, 1), (2, 1, 1), (8, 0.5, 1), (10, 0.4, 1), (16, 0.25, 0.625), (60, 0.2, 0.5)],
 )
 def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share, aware):
     """In a stream those of the first batch, and it stays."""

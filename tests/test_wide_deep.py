@@ -56,7 +56,7 @@ def test_without_hidden_layers_the_deep_part_is_linear():
         (False, 20, 2, 0.1),
         (True, 2, 2, 0.03),
         (True, 5, 1.6, 0.03),
-        (True, 20, 1, 0.03),
+        (True, 40, 0.4, 0.03),
     ],
 )
 def test_the_rate_and_the_start_of_embeddings(interactions, n_fields, times, scale):

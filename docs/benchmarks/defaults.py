@@ -22,7 +22,7 @@ of each user, held out, among 99 sampled movies. `--large` trains on a large gen
 `--vary` prints by how many percent the loss changes with other values than the defaults, a star
 where that is more than two standard errors (the mean and the range are of the sets of more than
 2,000 rows). `--test`, at the very end, prints the loss on the rows put aside: mean and standard
-deviation over five seeds.
+deviation over three seeds.
 """
 
 import argparse
@@ -196,19 +196,24 @@ def study_defaults(sets, model):
             print(f"{title:<24}{cells[0]:>8}" + "".join(f"{cell:>18}" for cell in cells[1:]))
 
 
-def five_models(seed=0):
-    """Logistic regression and our classifiers, the last of which is DeepFM."""
+def six_models(seed=0):
+    """Logistic regression and our classifiers with their defaults, by name."""
     from sklearn.linear_model import LogisticRegression
+
+    return {BASELINE: LogisticRegression(max_iter=500), **ours("Classifier", seed)}
+
+
+def ours(end, seed=0):
+    """Our models with their defaults, by name; `end` is what the names of classes end in."""
+    from sklearn.base import clone
 
     import skfm
 
-    names = {name: {} for name in ("FM", "FwFM", "FFM", "WideDeep")} | {
-        "DeepFM": {"interactions": True}
+    models = {
+        name: getattr(skfm, name + end)(random_state=seed)
+        for name in ("FM", "FwFM", "FFM", "WideDeep")
     }
-    models = {BASELINE: LogisticRegression(max_iter=500)}
-    for name, params in names.items():
-        cls = getattr(skfm, name.replace("DeepFM", "WideDeep") + "Classifier")
-        models[name] = cls(random_state=seed, **params)
+    models["DeepFM"] = clone(models["WideDeep"]).set_params(interactions=True)
     return models
 
 
@@ -226,7 +231,7 @@ def study_ranking(model, put_aside=False, n_repeats=3):
     done = {}
     for repeat in range(n_repeats):
         data, train, test = implicit_movielens(tables(), repeat, put_aside)
-        for name, contestant in five_models(repeat).items():
+        for name, contestant in six_models(repeat).items():
             if name != BASELINE and not name.startswith(model):
                 continue
             start = time.process_time()
@@ -260,7 +265,7 @@ def study_large(model):
     _, train, _ = splits(data)
     train, valid = train_test_split(train, test_size=0.1, random_state=0)
     print(f"{'2,000,000 rows':<24}{'log loss':>10}{'calibration':>13}{'seconds':>10}{'passes':>9}")
-    for name, contestant in five_models().items():
+    for name, contestant in six_models().items():
         if name == BASELINE or name.startswith(model):
             loss, off, seconds, passes = fit_and_score(contestant, data, train, valid)
             print(f"{name:<24}{loss:>10.4f}{off:>13.2f}{seconds:>10.1f}{passes:>9.0f}", flush=True)
@@ -310,7 +315,7 @@ def study_variations(sets, only):
         )
 
 
-def open_test_parts(sets, n_seeds=5):
+def open_test_parts(sets, n_seeds=3):
     """The defaults on the rows put aside, over seeds: mean loss and its spread."""
     import numpy as np
 
@@ -352,7 +357,6 @@ def study_numbers(only):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    import skfm
     from skfm.preprocessing import FieldEncoder
 
     def models(regression):
@@ -367,11 +371,9 @@ def study_numbers(only):
         trees = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
         yield "linear", make_pipeline(standardized, linear)
         yield "trees", trees(categorical_features="from_dtype", random_state=0)
-        for name in ("FM", "FwFM", "FFM", "WideDeep"):
-            model = getattr(skfm, name + ("Regressor" if regression else "Classifier"))
+        for name, model in ours("Regressor" if regression else "Classifier").items():
             for numeric in ("quantile", "piecewise_linear"):
-                encoder = FieldEncoder(numeric=numeric)
-                yield f"{name} {numeric[:5]}", make_pipeline(encoder, model(random_state=0))
+                yield f"{name} {numeric[:5]}", make_pipeline(FieldEncoder(numeric=numeric), model)
 
     for title, make in number_tables().items():
         if only not in title:

@@ -19,9 +19,9 @@ figures differ from run to run.
     python docs/benchmarks/tuned.py --draws
 
 takes 200 random settings from the distributions of docs/examples/tuning.py instead, on at most
-6,000 rows of a few sets, and prints for each model by how many percent the best of 20 is worse
+3,000 rows of a few sets, and prints for each model by how many percent the best of 20 is worse
 than the best of all 200, on average of the ten times 20 and in the worst of them, then how much
-the best of all is better than the defaults: losses are means over three folds.
+the best of all is better than the defaults: losses are means over two folds.
 """
 
 import argparse
@@ -198,7 +198,7 @@ def compare(title, data, groups):
 DRAWN_SETS = ("adult", "movielens", "strong interactions", "no interactions", "california")
 
 
-def study_draws(only, n_draws=200, n_few=20, n_rows=6000):
+def study_draws(only, n_draws=200, n_few=20, n_rows=3000):
     """How much of what many random settings find a few of them find."""
     import numpy as np
     from joblib import Parallel, delayed
@@ -218,7 +218,7 @@ def study_draws(only, n_draws=200, n_few=20, n_rows=6000):
         _, train, _ = splits(data)
         rows = np.sort(np.random.default_rng(0).permutation(train)[:n_rows])
         data = replace(data, X=data.X[rows], y=data.y[rows])
-        folds = splits(data)[0][:3]
+        folds = splits(data)[0][:2]
         line = f"{title:<24}"
         for name, model in MODELS.items():
             if data.regression:
