@@ -361,14 +361,6 @@ class Batch:
     def crosses(self):
         return self._batcher.crosses_of(self)
 
-    def piece(self, first, last):
-        """Rows `first` to `last` as a batch of their own, over the columns of all."""
-        F = self.n_fields
-        indptr = self.indptr[first * F : last * F + 1]
-        entries = slice(indptr[0], indptr[-1])
-        arrays = indptr - indptr[0], self.indices[entries], self.values[entries]
-        return Batch(self._batcher, self.touched, *arrays, F)
-
     def renew_scratch(self):
         """Give up all scratch arrays, for others to take their place."""
         self._batcher.n_scratch = 0

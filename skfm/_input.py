@@ -120,6 +120,8 @@ def check_indices(X):
 def _check_compressed(X):
     # `X.check_format(full_check=True)` says the same, but takes a tenth of the time in which
     # one row is scored, and looks no further where the last pointer says that there is nothing.
+    if [X.indices.ndim, X.indptr.ndim, X.data.ndim] != [1, 1, 3 if X.format == "bsr" else 1]:
+        raise ValueError("The arrays of X have the wrong number of dimensions.")
     shape = np.floor_divide(X.shape, X.blocksize) if X.format == "bsr" else X.shape
     n_rows, n_columns = shape[::-1] if X.format == "csc" else shape
     if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
@@ -141,7 +143,8 @@ def _check_as_many(*arrays):
 
 
 def _check_bounds(what, index, size):
-    if index.dtype.kind not in "iu" or index.min(initial=0) < 0 or index.max(initial=0) >= size:
+    outside = len(index) and (index.min() < 0 or index.max() >= size)
+    if index.dtype.kind not in "iu" or outside:
         raise ValueError(f"The {what} of X must be integers from 0 to {size - 1}.")
 
 

@@ -53,9 +53,9 @@ class Schedule:
     seed: int
 
 
-def rows_per_batch(most, per_row):
-    """Up to `most` rows, as many as can be pooled within the cache."""
-    return max(1, min(most, _BATCH_FLOATS // max(per_row, 1)))
+def rows_per_batch(most, per_row, floats=_BATCH_FLOATS):
+    """Up to `most` rows, as many as can be pooled into so many numbers."""
+    return max(1, min(most, floats // max(per_row, 1)))
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
     for model in models:
         model.check_covers(batcher)
-    size = rows_per_batch(_MAX_ROWS, models[0].per_row)
+    size = rows_per_batch(_MAX_ROWS, models[0].per_row, batcher.engine.POOLED_AT_A_TIME)
     scores = np.empty((len(rows), len(models)))
 
     def score_rows(batcher, part):

@@ -185,6 +185,10 @@ def longer(name):
     return lambda X: setattr(X, name, np.append(getattr(X, name), getattr(X, name)[-1]))
 
 
+def twice(name):
+    return lambda X: setattr(X, name, np.stack([getattr(X, name)] * 2, axis=1))
+
+
 def of_floats(name):
     return lambda X: setattr(X, name, getattr(X, name).astype(float))
 
@@ -201,6 +205,9 @@ def of_floats(name):
         (put("indptr", -1, 10**6), "must begin with 0, not decrease, and end within"),
         (longer("indptr"), "must have the same length"),
         (longer("indices"), "must have the same length"),
+        (twice("indices"), "wrong number of dimensions"),
+        (twice("data"), "wrong number of dimensions"),
+        (twice("indptr"), "wrong number of dimensions"),
         (of_floats("indices"), "must be integers"),
         (of_floats("indptr"), "must be integers"),
     ],
@@ -213,6 +220,13 @@ def test_malformed_sparse_input(fitted, form, damage, message):
     for call in (lambda: model.fit(bad, y), lambda: model.predict(bad)):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil"])
+def test_a_matrix_without_rows_is_well_formed(fitted, form):
+    model, X, _ = fitted
+    with pytest.raises(ValueError, match="0 sample"):
+        model.predict(csr_array((0, X.shape[1])).asformat(form))
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "bsr"])

@@ -12,7 +12,6 @@ from scipy.special import expit
 
 from skfm._base import FieldsBase
 from skfm._crosses import check_crosses
-from skfm._engine import load
 from skfm._fields import check_fields
 from skfm._hashing import hashed_normal
 from skfm._parameters import Training, WithFields, documented
@@ -184,23 +183,6 @@ def test_gradients_in_every_table_equal_finite_differences(engine, data):
                 scores.append(term.forward(Evaluation(engine, batch, moved))[0])
             numeric = delta @ (scores[0] - scores[1]) / 2e-6
             np.testing.assert_allclose(gradient[position], numeric, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_fields", [1, 3])
-@pytest.mark.parametrize("size", [1, 7, 20])
-def test_the_cut_into_pieces_changes_nothing(n_fields, size, monkeypatch):
-    engine, rng = load("numpy"), np.random.default_rng(0)
-    X = rng.normal(size=(20, 12)) * (rng.random((20, 12)) < 0.5)
-    batch, delta = make_batch(engine, X, np.arange(12) % n_fields), rng.normal(size=20)
-    V = rng.normal(size=(len(batch.touched), 1 + n_fields * 2))
-    whole, memory = engine.interact(batch, V)
-    gradient = engine.interact_gradient(batch, V, memory, delta)
-    monkeypatch.setattr(engine, "_PIECE", size * n_fields * V.shape[1] * V.itemsize)
-    scores, memory = engine.interact(batch, V)
-    assert len(memory) == -(-20 // size)
-    np.testing.assert_allclose(scores, whole, rtol=1e-12)
-    found = engine.interact_gradient(batch, V, memory, delta)
-    np.testing.assert_allclose(found, gradient, rtol=1e-12, atol=1e-12)
 
 
 def test_an_interaction_worked_out_by_hand(engine):

@@ -22,6 +22,9 @@ from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zer
 _WIDE = 4 * LANES
 _AHEAD = 4
 
+# Most loops pool nothing: what counts is that batches are large enough.
+POOLED_AT_A_TIME = 1 << 22
+
 _NO_UNITS = Units(np.empty(0), np.empty(0))
 
 
@@ -319,8 +322,8 @@ def interact(batch, V):
     return scores, None
 
 
-def interact_gradient(batch, V, memory, delta):
-    """See the reference engine. `memory` is None, as `interact` remembers nothing."""
+def interact_gradient(batch, V, partners, delta):
+    """See the reference engine. `partners` is None, as `interact` remembers nothing."""
     if V.shape[1] == 1:
         return column_sums(batch, delta)[:, None]
     dV = _rows_of(batch, V.shape, V.dtype)

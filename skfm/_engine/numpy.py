@@ -16,8 +16,8 @@ from .._batch import positions
 # over a long training stay finite in float32. NaN fails the comparison too.
 MAX_SQUARE = 1e30
 
-# Bytes of pooled rows that are worked on at a time.
-_PIECE = 1 << 21
+# Numbers that rows are pooled into at a time in prediction: few enough to stay in the cache.
+POOLED_AT_A_TIME = 1 << 19
 
 
 def assemble(batcher, rows):
@@ -158,59 +158,36 @@ def interact(batch, V):
     that sum less the self terms. One field (F = 1) is Rendle's (2010) identity for the
     factorization machine; more are the field-aware machine of Juan et al. (2016).
 
-    Returns the scores, shape (B,), and what `interact_gradient` needs again: pieces of the
-    batch with what their pooled rows meet, the constant 1 and the partners E_ba.
+    Returns the scores, shape (B,), and what each pooled row meets, shape (B·F, 1 + F·k):
+    the constant 1 and the partners E_ba. `interact_gradient` needs these again.
     """
-    scores, memory = [], []
-    for piece in _pieces(batch, V):
-        score, partners = _linear_and_pairs(piece, V)
-        scores.append(score)
-        memory.append((piece, partners))
-    self_terms = _rows(batch, 2) @ _self_products(batch, V)
-    return 0.5 * (np.concatenate(scores) - self_terms), memory
-
-
-def _pieces(batch, V):
-    """For speed only: some rows at a time, whose pooled rows stay in the cache."""
-    size = max(1, _PIECE // (batch.n_fields * V.shape[1] * V.itemsize))
-    if size >= batch.n_rows:
-        return [batch]
-    return [batch.piece(first, first + size) for first in range(0, batch.n_rows, size)]
-
-
-def _linear_and_pairs(batch, V):
-    """Both twice, (B,), and the partners of the pooled rows, (B·F, 1 + F·k)."""
     B, F = batch.n_rows, batch.n_fields
     E = pool(batch, V)
     partners = np.empty_like(E)
     np.copyto(_factors(partners, F), _factors(E, F).swapaxes(1, 2))
     partners[:, 0] = 1
     linear = E[:, 0].reshape(B, F).sum(axis=1)
-    return linear + np.vecdot(E.reshape(B, -1), partners.reshape(B, -1)), partners
+    linear_and_pairs = np.vecdot(E.reshape(B, -1), partners.reshape(B, -1))
+    self_terms = _rows(batch, 2) @ _self_products(batch, V)
+    return 0.5 * (linear + linear_and_pairs - self_terms), partners
 
 
-def interact_gradient(batch, V, memory, delta):
+def interact_gradient(batch, V, partners, delta):
     """Gradient of Σ δ·score in V, of shape (U, 1 + F·k); `delta` has shape (B,) and the
     dtype of V."""
     F = batch.n_fields
-    dV, first = np.zeros_like(V), 0
-    for piece, partners in memory:
-        its_delta = delta[first : first + piece.n_rows]
-        first += piece.n_rows
-        if F == 1:
-            dV += _columns(piece) @ (partners * its_delta[:, None])
-            continue
-        # Scaling the entries of P takes F·k times fewer products than those of E.
-        per_entry = piece.values * np.repeat(its_delta, np.diff(piece.indptr[::F]))
-        shape = len(V), piece.n_rows * F
-        dV += csc_array((per_entry, piece.indices, piece.indptr), shape=shape) @ partners
     weight = column_sums(batch, delta, 2)[:, None]
     if F == 1:
+        dV = _columns(batch) @ (partners * delta[:, None])
         # A matrix product is the fastest outer product where rows are short.
         dV -= np.dot(weight, _mask_of_factors(V)[None, :]) * V
-    else:
-        own = _own_factors(batch, V)
-        dV.ravel()[own] -= weight * V.ravel().take(own)
+        return dV
+    # Scaling the entries of P takes F·k times fewer products than those of E.
+    per_entry = batch.values * np.repeat(delta, np.diff(batch.indptr[::F]))
+    scaled = csc_array((per_entry, batch.indices, batch.indptr), shape=(len(V), batch.n_rows * F))
+    dV = scaled @ partners
+    own = _own_factors(batch, V)
+    dV.ravel()[own] -= weight * V.ravel().take(own)
     return dV
 
 
