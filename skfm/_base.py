@@ -24,6 +24,8 @@ from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, trai
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 100
 
+_SMALLEST_BATCH = 2
+
 # Average weights below which models were seen to stop before they had learned.
 _SMALL_WEIGHT = 0.02
 
@@ -292,7 +294,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
-        most = min(512, max(2, n_rows // 64))
+        most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
         terms = self._make_terms(fields, self._make_crosses(fields), (0, 0))
         return rows_per_batch(most, sum(term.per_row for term in terms))
 

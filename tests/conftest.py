@@ -15,9 +15,10 @@ settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _compiled_where_it_can_be():
-    """Let "auto" be numba for the small models of tests, too."""
+def _fast_and_compiled():
+    """Let small models take few steps, and "auto" be numba for them, too."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skfm._base._SMALLEST_BATCH", 8)
         patch.setattr("skfm._engine._WORTH_COMPILING", 0)
         yield
 

@@ -172,7 +172,8 @@ def test_rows_held_out_of_one_class_are_named():
 @pytest.mark.parametrize(
     ("n_rows", "expected"), [(5, 2), (128, 2), (640, 10), (6400, 100), (10**6, 512)]
 )
-def test_the_batch_is_a_share_of_the_rows(n_rows, expected):
+def test_the_batch_is_a_share_of_the_rows(n_rows, expected, monkeypatch):
+    monkeypatch.setattr("skfm._base._SMALLEST_BATCH", 2)
     model = FMClassifier()
     fields = model._make_fields(np.eye(3))
     assert model._batch_size(n_rows, fields) == expected
