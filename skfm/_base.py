@@ -24,6 +24,7 @@ from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, trai
 # early_stopping="auto" holds out validation rows from this many rows on.
 _AUTO_ROWS = 100
 
+# Rows per step of "auto" where there are few.
 _SMALLEST_BATCH = 2
 
 # Average weights below which models were seen to stop before they had learned.

@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from skfm import FMClassifier, FMRegressor
+from skfm._base import _SMALLEST_BATCH as SMALLEST_BATCH  # other tests have a larger one
 from skfm._base import _split
 from skfm.datasets import make_clicks
 
@@ -173,7 +174,7 @@ def test_rows_held_out_of_one_class_are_named():
     ("n_rows", "expected"), [(5, 2), (128, 2), (640, 10), (6400, 100), (10**6, 512)]
 )
 def test_the_batch_is_a_share_of_the_rows(n_rows, expected, monkeypatch):
-    monkeypatch.setattr("skfm._base._SMALLEST_BATCH", 2)
+    monkeypatch.setattr("skfm._base._SMALLEST_BATCH", SMALLEST_BATCH)
     model = FMClassifier()
     fields = model._make_fields(np.eye(3))
     assert model._batch_size(n_rows, fields) == expected
