@@ -50,14 +50,10 @@ one_blas_thread = _OneBlasThread()
 def n_threads(n_jobs):
     """Number of threads to start for `n_jobs`: one within a joblib worker, as of a search.
 
-    Where it follows from a backend, which may be a cluster's, this machine is the limit.
+    Never more than this machine has cores: results do not depend on it, and threads that wait
+    for each other would only take turns.
     """
-    if within_joblib_worker():
-        return 1
-    n = effective_n_jobs(n_jobs)
-    if n == 1 or (n_jobs is not None and n_jobs > 0):
-        return n
-    return min(n, cpu_count())
+    return 1 if within_joblib_worker() else min(effective_n_jobs(n_jobs), cpu_count())
 
 
 def for_each(items, do, n_workers, on_interrupt=None):

@@ -10,7 +10,6 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -129,7 +128,7 @@ def clone_with(model, engine):
 @pytest.fixture
 def eager_threads(monkeypatch):
     """Share out the smallest piece of work."""
-    monkeypatch.setattr("skfm._engine.kernels._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("skfm._engine.team._WORTH_A_THREAD", 0)
     monkeypatch.setattr(skfm._training, "_WORTH_A_THREAD", 0)
     monkeypatch.setattr(skfm._training, "_MAX_ROWS", 50)
 
@@ -191,6 +190,13 @@ def test_four_threads_fit_at_once(eager_threads):
             np.testing.assert_array_equal(found, expected[cls])
 
 
+def parts_of_a_kernel(engine):
+    """Each part that some thread does, and of how many."""
+    parts = []
+    engine.run(lambda share: parts.append(share[2:]), 1)
+    return sorted(parts)
+
+
 @needs_numba
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -226,7 +232,7 @@ def test_a_child_forked_within_a_fit_has_one_thread(eager_threads):
             child = os.fork()
             if not child:
                 signal.alarm(20)  # rather than wait for a thread that there is not
-                os._exit(engine.run(lambda part, n_parts: n_parts, 1) != [1])
+                os._exit(parts_of_a_kernel(engine) != [(0, 1)])
             return os.waitpid(child, 0) == (child, 0)
 
     assert fork_within_a_fit()
@@ -251,8 +257,8 @@ def test_nobody_writes_after_an_interrupt(eager_threads):
     """Ctrl-C in one part of a kernel waits for the others, which write to the tables."""
     engine, done = load("numba"), threading.Event()
 
-    def kernel(part, n_parts):
-        if part == 0:
+    def kernel(share):
+        if share[2] == 0:
             raise KeyboardInterrupt
         time.sleep(0.2)
         done.set()
@@ -260,27 +266,58 @@ def test_nobody_writes_after_an_interrupt(eager_threads):
     with engine.threads(2), pytest.raises(KeyboardInterrupt):
         engine.run(kernel, 1)
     assert done.is_set()
-    assert engine.run(lambda part, n_parts: n_parts, 1) == [1]
+    assert parts_of_a_kernel(engine) == [(0, 1)]
 
 
 @needs_numba
 def test_a_wait_for_other_threads_survives_ctrl_c(eager_threads, monkeypatch):
     engine, done, calls = load("numba"), threading.Event(), []
-    kernels = import_module("skfm._engine.kernels")
-    real_wait = kernels.wait
 
-    def interrupted_wait(futures):
-        calls.append(done.is_set())
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        real_wait(futures)
+    class Interrupted(threading.Condition):
+        def wait_for(self, predicate, timeout=None):
+            calls.append(done.is_set())
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return super().wait_for(predicate, timeout)
 
-    monkeypatch.setattr(kernels, "wait", interrupted_wait)
-    kernel = lambda part, n_parts: part and (time.sleep(0.2), done.set())  # noqa: E731
-    with engine.threads(2), pytest.raises(KeyboardInterrupt):
-        engine.run(kernel, 1)
-    assert calls == [False, False]
+    def kernel(share):
+        if share[2] == 0:
+            raise ZeroDivisionError
+        time.sleep(0.2)
+        done.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", Interrupted)
+        with pytest.raises(KeyboardInterrupt), engine.threads(2):
+            engine.run(kernel, 1)
+    assert calls[:2] == [False, False]
     assert done.is_set()
+
+
+@needs_numba
+def test_an_error_on_another_thread_is_raised(eager_threads):
+    engine = load("numba")
+
+    def kernel(share):
+        if share[2] == 1:
+            raise MemoryError("of part 1")
+
+    with engine.threads(2), pytest.raises(MemoryError, match="of part 1"):
+        engine.run(kernel, 1)
+
+
+@needs_numba
+def test_threads_that_cannot_start_are_done_without(eager_threads, monkeypatch):
+    engine = load("numba")
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with engine.threads(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            assert parts_of_a_kernel(engine) == [(0, 3), (1, 3), (2, 3)]
+        assert parts_of_a_kernel(engine) == [(0, 3), (1, 3), (2, 3)]
 
 
 @pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
@@ -321,16 +358,15 @@ def test_many_outputs_share_scratch_memory():
 
 
 @needs_numba
-def test_threads_may_be_nested():
+def test_threads_may_be_nested(eager_threads):
     engine = load("numba")
-    count = lambda part, n_parts: n_parts  # noqa: E731
     with engine.threads(2):
         with engine.threads(3):
-            assert engine.run(count, np.inf) == [3, 3, 3]
-        assert engine.run(count, np.inf) == [2, 2]
+            assert parts_of_a_kernel(engine) == [(0, 3), (1, 3), (2, 3)]
+        assert parts_of_a_kernel(engine) == [(0, 2), (1, 2)]
         with engine.threads(1):
-            assert engine.run(count, np.inf) == [1]
-    assert engine.run(count, np.inf) == [1]
+            assert parts_of_a_kernel(engine) == [(0, 1)]
+    assert parts_of_a_kernel(engine) == [(0, 1)]
 
 
 @needs_numba

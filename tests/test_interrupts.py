@@ -391,7 +391,7 @@ def use_threads_for_little_work(engine):
     """Let a few rows be enough for a second thread."""
     _training._WORTH_A_THREAD, _training._MAX_ROWS = 0, 64
     if engine == "numba":
-        import_module("skfm._engine.kernels")._WORTH_A_THREAD = 0
+        import_module("skfm._engine.team")._WORTH_A_THREAD = 0
 
 
 def try_points(engine, first, n_points):

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, uint64
 
 from .kernels import compiled
+from .team import begin, finish
 from .vectors import add_product, add_scaled, load, store, sum_of, zeros
 
 # Numbers that one vector instruction is given, a cache line of them; LLVM splits it for
@@ -35,7 +36,8 @@ def one_field(k):
     """The two kernels of the factorization machine: each entry meets the sum of the others."""
 
     @compiled
-    def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
+    def forward(F, indptr, indices, values, V, width, scores, share):
+        part, n_parts = begin(share)
         n, zero = len(scores), scores.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
             score, total, pairs = zero, zeros(zero, k), zeros(zero, k)
@@ -46,9 +48,11 @@ def one_field(k):
                 pairs = add_product(pairs, total, scaled)
                 total = add_scaled(total, scaled, zero + 1)
             scores[row] = score + sum_of(pairs)
+        finish(share)
 
     @compiled
-    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
+    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, share):
+        part, n_parts = begin(share)
         zero, own = dV.dtype.type(0), own_columns(part, n_parts)
         for row in range(uint64(len(delta))):
             first, last = uint64(indptr[row]), uint64(indptr[row + uint64(1)])
@@ -65,6 +69,7 @@ def one_field(k):
                 others = add_scaled(total, load(V, v, zero, k), -x)
                 dV[d - uint64(1)] += delta[row] * x
                 store(dV, d, add_scaled(load(dV, d, zero, k), others, delta[row] * x))
+        finish(share)
 
     return forward, backward
 
@@ -74,7 +79,8 @@ def fields(k):
     """The two kernels of the field-aware machine."""
 
     @compiled
-    def forward(F, indptr, indices, values, V, width, scores, part, n_parts):
+    def forward(F, indptr, indices, values, V, width, scores, share):
+        part, n_parts = begin(share)
         n, zero, Fk = len(scores), scores.dtype.type(0), uint64(F * k)
         E, x_of = np.empty(F * F * k, scores.dtype), np.empty(F, scores.dtype)
         place, block = np.empty(F, np.uint64), np.empty(F, np.uint64)
@@ -110,30 +116,32 @@ def fields(k):
             else:
                 pairs = _add_pairs(pairs, V, place, block, x_of, n_fields, zero, k)
             scores[row] = score + sum_of(pairs)
+        finish(share)
 
     @compiled
-    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, part, n_parts):
+    def backward(F, indptr, indices, values, V, width, delta, dV, width_d, share):
+        part, n_parts = begin(share)
         # T[a, b] is the pooled vector of field b for field a: all that meets field a is
         # contiguous. Each thread has fields of its own.
         zero, Fk = dV.dtype.type(0), uint64(F * k)
         T = np.empty(F * F * k, dV.dtype)
-        begin, end = uint64(F * part // n_parts), uint64(F * (part + 1) // n_parts)
+        start, end = uint64(F * part // n_parts), uint64(F * (part + 1) // n_parts)
         for row in range(uint64(len(delta))):
             of_row = indptr[row * uint64(F) : (row + uint64(1)) * uint64(F) + uint64(1)]
             for b in range(uint64(F)):
                 first, last = uint64(of_row[b]), uint64(of_row[b + uint64(1)])
                 if first == last:
-                    for a in range(begin, end):
+                    for a in range(start, end):
                         store(T, a * Fk + b * uint64(k), zeros(zero, k))
                 for e in range(first, last):
                     x, v = values[e], uint64(indices[e]) * uint64(width) + uint64(1)
-                    for a in range(begin, end):
+                    for a in range(start, end):
                         t = a * Fk + b * uint64(k)
                         so_far = zeros(zero, k)
                         if e > first:
                             so_far = load(T, t, zero, k)
                         store(T, t, add_scaled(so_far, load(V, v + a * uint64(k), zero, k), x))
-            for a in range(begin, end):
+            for a in range(start, end):
                 first, last = uint64(of_row[a]), uint64(of_row[a + uint64(1)])
                 own = a * uint64(k)
                 if last - first == uint64(1):
@@ -147,6 +155,7 @@ def fields(k):
                         v = load(V, column * uint64(width) + uint64(1) + own, zero, k)
                         d += own
                         store(dV, d, add_scaled(load(dV, d, zero, k), v, -x * values[e]))
+        finish(share)
 
     return forward, backward
 

@@ -14,8 +14,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from .._batch import MAX_VALUE, Units
 from .interactions import LANES, fields, one_field, own_columns
-from .kernels import announced, compiled, run, threads  # noqa: F401 (two are of the engine)
+from .kernels import announced, compiled  # noqa: F401 (one is the engine's)
 from .numpy import MAX_SQUARE
+from .team import begin, finish, run, threads  # noqa: F401 (one is the engine's)
 from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zeros
 
 # Numbers in a row from which it pays to align rows and to look some rows ahead.
@@ -177,7 +178,7 @@ def gather(batch, table, rows):
     values = _rows_of(batch, (len(rows), table.shape[1]), table.dtype)
     if values.flags.c_contiguous:
         return np.take(table, rows, axis=0, out=values, mode="clip")  # "raise" would copy
-    _gather(table.ravel(), table.shape[1], rows, *_flat(values))
+    run(_gather, 4 * values.size, table.ravel(), table.shape[1], rows, *_flat(values))
     return values
 
 
@@ -214,12 +215,15 @@ def _prefetch_row(table, rows, width, i):
 
 
 @compiled
-def _gather(table, width, rows, values, stride):
-    for i in range(uint64(len(rows))):
+def _gather(table, width, rows, values, stride, share):
+    part, n_parts = begin(share)
+    n = len(rows)
+    for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
         _prefetch_row(table, rows, width, i)
         row = uint64(rows[i]) * uint64(width)
         for j in range(uint64(width)):
             values[i * uint64(stride) + j] = table[row + j]
+    finish(share)
 
 
 # -- sums over rows and columns -------------------------------------------------------
@@ -285,7 +289,8 @@ def _pooling(k):
     """The two kernels for rows of k numbers."""
 
     @compiled
-    def forward(indptr, indices, values, V, width, E, part, n_parts):
+    def forward(indptr, indices, values, V, width, E, share):
+        part, n_parts = begin(share)
         n, zero = len(indptr) - 1, E.dtype.type(0)
         for row in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
             pooled = zeros(zero, k)
@@ -293,9 +298,11 @@ def _pooling(k):
                 v = load(V, uint64(indices[e]) * uint64(width), zero, k)
                 pooled = add_scaled(pooled, v, values[e])
             store(E, row * uint64(k), pooled)
+        finish(share)
 
     @compiled
-    def backward(indptr, indices, values, dE, dV, width, part, n_parts):
+    def backward(indptr, indices, values, dE, dV, width, share):
+        part, n_parts = begin(share)
         zero, own = dV.dtype.type(0), own_columns(part, n_parts)
         for row in range(uint64(len(indptr) - 1)):
             pooled = load(dE, row * uint64(k), zero, k)
@@ -304,6 +311,7 @@ def _pooling(k):
                 if own >> (column & uint64(63)) & uint64(1):
                     v = column * uint64(width)
                     store(dV, v, add_scaled(load(dV, v, zero, k), pooled, values[e]))
+        finish(share)
 
     return forward, backward
 
@@ -329,7 +337,9 @@ def interact_gradient(batch, V, partners, delta):
     dV = _rows_of(batch, V.shape, V.dtype)
     dV.fill(0)
     arrays = batch.indptr, batch.indices, batch.values, *_flat(V), delta, *_flat(dV)
-    run(_kernels(batch, V)[1], len(batch.indices) * V.shape[1], batch.n_fields, *arrays)
+    # Without fields each thread would read every row to write its columns, and save nothing.
+    work = len(batch.indices) * V.shape[1] if batch.n_fields > 1 else 0
+    run(_kernels(batch, V)[1], work, batch.n_fields, *arrays)
     return dV
 
 
@@ -343,21 +353,23 @@ def _kernels(batch, V):
 
 
 def add_penalty(grad, values, count, l2):
-    l2 = _row(l2, grad)
-    return all(run(_add_penalty, grad.size, *_flat(grad), *_flat(values), count, l2))
+    usable = np.ones(1, bool)
+    run(_add_penalty, 4 * grad.size, *_flat(grad), *_flat(values), count, _row(l2, grad), usable)
+    return usable[0]
 
 
 @compiled
-def _add_penalty(grad, width, values, width_v, count, l2, part, n_parts):
+def _add_penalty(grad, width, values, width_v, count, l2, usable, share):
+    part, n_parts = begin(share)
     n = 1 + (len(grad) - len(l2)) // width
-    usable = True
     for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
         weight = count[min(i, uint64(len(count) - 1))]
         g, v = i * uint64(width), i * uint64(width_v)
         for j in range(uint64(len(l2))):
             grad[g + j] += weight * l2[j] * values[v + j]
-        usable &= _sum_of_squares(grad, g, uint64(len(l2))) < MAX_SQUARE
-    return usable
+        if not _sum_of_squares(grad, g, uint64(len(l2))) < MAX_SQUARE:
+            usable[0] = False
+    finish(share)
 
 
 @njit(error_model="numpy")
@@ -383,7 +395,8 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
 
 
 @compiled
-def _adagrad(table, accum, rows, grad, width, count, rate, l1, shrinks, part, n_parts):
+def _adagrad(table, accum, rows, grad, width, count, rate, l1, shrinks, share):
+    part, n_parts = begin(share)
     n, width_t = len(rows), uint64(len(l1))
     for i in range(uint64(n * part // n_parts), uint64(n * (part + 1) // n_parts)):
         _prefetch_row(accum, rows, width_t, i)
@@ -397,6 +410,7 @@ def _adagrad(table, accum, rows, grad, width, count, rate, l1, shrinks, part, n_
             if shrinks:
                 value = _shrunk(value, rate[j] * (weight * l1[j]) / root)
             table[t + j] = value
+    finish(share)
 
 
 def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
@@ -407,7 +421,8 @@ def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
 
 
 @compiled
-def _ftrl(table, z, n, rows, grad, width, rate, beta, l1, part, n_parts):
+def _ftrl(table, z, n, rows, grad, width, rate, beta, l1, share):
+    part, n_parts = begin(share)
     size, width_t = len(rows), uint64(len(l1))
     for i in range(uint64(size * part // n_parts), uint64(size * (part + 1) // n_parts)):
         _prefetch_row(z, rows, width_t, i)
@@ -421,6 +436,7 @@ def _ftrl(table, z, n, rows, grad, width, rate, beta, l1, part, n_parts):
             step = grad[g + j] - (root - np.sqrt(before)) * table[t + j] / rate[j] + z[t + j]
             z[t + j] = step
             table[t + j] = -rate[j] * _shrunk(step, l1[j]) / (root + beta)
+    finish(share)
 
 
 @njit(error_model="numpy")

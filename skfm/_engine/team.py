@@ -1,0 +1,186 @@
+"""Several threads for one kernel, which stay awake between two of them.
+
+To wake a thread takes as long as a small kernel, and so does to wait for the lock of Python's
+interpreter. Threads therefore wait within kernels, for what others write into an array, and go to
+sleep only where nothing comes for a while.
+"""
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Multiplications below which a kernel is done before a second thread has begun.
+_WORTH_A_THREAD = 500_000
+
+# How often a thread looks before it goes to sleep: for about a millisecond, longer than what lies
+# between two kernels.
+_LOOKS = 1_000_000
+
+
+def _pointer(context, builder, array_type, array, i):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [i])
+
+
+@intrinsic
+def _read(_, board, i):
+    """``board[i]``, which another thread may have written just now."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(board, types.int64), generate
+
+
+@intrinsic
+def _write(_, board, i, number):
+    """Write ``board[i]`` for other threads to read, after all that was written before."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args[:2])
+        builder.store_atomic(args[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(board, types.int64, types.int64), generate
+
+
+@njit
+def _look(board, i, least):
+    """Wait, but not for long, until ``board[i] >= least``."""
+    for _ in range(_LOOKS):
+        if _read(board, i) >= least:
+            break
+
+
+@njit
+def begin(share):
+    """What a kernel calls first. Returns the part that it is to do, and the number of parts."""
+    board, kernel, part, n_parts = share
+    if part == 0:  # has let the interpreter go, which the others need to begin
+        _write(board, 0, kernel)
+    return part, n_parts
+
+
+@njit
+def finish(share):
+    """What a kernel calls last."""
+    board, kernel, part, n_parts = share
+    if part == 0:
+        for other in range(1, n_parts):
+            _look(board, other, kernel)
+    else:
+        _write(board, part, kernel)
+        _look(board, 0, kernel + 1)  # the first part needs the interpreter now
+
+
+class _Team:
+    """The calling thread and ``n - 1`` others, each of which does a part of every kernel.
+
+    ``board[0]`` is the number of the latest kernel, and ``board[part]`` that of the latest of
+    which a part is done.
+    """
+
+    def __init__(self, n):
+        self.n, self.board = n, np.zeros(n, np.int64)
+        self.n_kernels, self.task, self.error = 0, None, None
+        self.awake, self.ended, self.change = set(), False, threading.Condition()
+
+    def run(self, kernel, args):
+        """Call ``kernel(*args, share)`` for all parts at a time."""
+        try:
+            alone = self._wake(kernel, args)
+            for part in (0, *alone):
+                kernel(*args, (self.board, self.n_kernels, part, self.n))
+                self.board[part] = self.n_kernels
+            while (self.board[1:] < self.n_kernels).any():
+                time.sleep(0)  # there may be fewer cores than threads
+        except BaseException:  # as of Ctrl-C: nobody may write to the tables behind our back
+            self.end()
+            raise
+        if self.error:
+            raise self.error
+
+    def _wake(self, kernel, args):
+        """Let the others know of a kernel. Returns the parts for which no thread can start."""
+        with self.change:
+            self.n_kernels += 1
+            self.task = kernel, args, self.n_kernels
+            asleep = {*range(1, self.n)} - self.awake
+        alone = []
+        for part in asleep:
+            try:
+                threading.Thread(target=self._work, args=(part,), name=f"skfm_{part}").start()
+            except RuntimeError:
+                alone.append(part)
+        return alone
+
+    def _work(self, part):
+        while True:
+            with self.change:
+                if self.ended or self.board[part] == self.n_kernels:
+                    self.awake.discard(part)
+                    self.change.notify_all()
+                    return
+                self.awake.add(part)
+                kernel, args, number = self.task
+            try:
+                kernel(*args, (self.board, number, part, self.n))
+            except BaseException as error:  # for `run` to raise
+                self.error = error
+            self.board[part] = number
+
+    def end(self):
+        """Let the others end, and wait for them even after Ctrl-C."""
+        interrupt, waits = None, True
+        while waits:
+            try:
+                with self.change:
+                    self.ended, self.task = True, None
+                    self.board[0] += 1
+                    self.change.wait_for(lambda: not self.awake)
+                    waits = False
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt:
+            raise interrupt
+
+
+_local = threading.local()
+_ALONE = np.zeros(1, np.int64), 0, 0, 1
+
+
+def _forget():
+    """Begin anew in a child process, which has none of the threads."""
+    global _local
+    _local = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def threads(n):
+    """Let kernels that this thread calls within the context run on `n` threads."""
+    before, team = getattr(_local, "team", None), _Team(n)
+    _local.team = team
+    try:
+        yield
+    finally:
+        _local.team = before
+        team.end()
+
+
+def run(kernel, work, *args):
+    """Call ``kernel(*args, share)`` for all parts, at a time if `work` is enough."""
+    team = getattr(_local, "team", None)
+    if team is None or team.n == 1 or team.ended or work < _WORTH_A_THREAD:
+        kernel(*args, _ALONE)
+    else:
+        team.run(kernel, args)
