@@ -137,8 +137,8 @@ class Fields:
 
     Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers. `ids` count from 0
     without gaps, as parameters have room for each; `labels` are the numbers that the user gave
-    them, None for the same ones. `names` are those of the variables that they encode, where
-    the matrix said so.
+    them, None for the same ones. Where the matrix said so, `variables` has the first columns of
+    each variable by name, and `names` are those of the variables that the fields encode.
     """
 
     variables = names = None
@@ -160,14 +160,14 @@ class Fields:
 
     def name_after(self, variables):
         """Take the names of variables, a dict of the first columns of their fields, if they fit."""
-        self.variables = list(variables or [])
+        self.variables = dict(variables or {})
         starts = [start for starts in (variables or {}).values() for start in starts]
         if self.ascending and len(starts) and np.array_equal(self.starts, starts):
             self.names = [name for name, starts in variables.items() for _ in starts]
 
     def check_order(self, variables):
         """Raise ValueError if a matrix has the same variables in another order."""
-        given, known = list(variables or []), self.variables or []
+        given, known = list(variables or []), list(self.variables or [])
         if given != known and set(given) == set(known):
             raise ValueError(
                 f"X has its variables in another order: {_some(given)} instead of {_some(known)}."
@@ -201,4 +201,4 @@ class Fields:
 
 
 def _some(names):
-    return ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
+    return ", ".join(map(repr, [*names][:20])) + (" …" if len(names) > 20 else "")
