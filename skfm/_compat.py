@@ -20,6 +20,12 @@ from sklearn.utils._param_validation import (
 # The rules of `get_feature_names_out`, with their messages.
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
+# Its error where matplotlib is missing, which names the command to install it.
+try:
+    from sklearn.utils._optional_dependencies import check_matplotlib_support
+except ImportError:  # scikit-learn moves its helpers now and then
+    from sklearn.utils import check_matplotlib_support
+
 # What callbacks leave on an estimator for the time of a fit.
 OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
@@ -60,6 +66,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "check_feature_names_in",
+    "check_matplotlib_support",
     "fit_context",
     "validate_params",
     "within_joblib_worker",

@@ -1,0 +1,321 @@
+"""Displays: what was learned, drawn by matplotlib."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._compat import check_matplotlib_support
+from ._names import unwrap
+
+# Sizes of text in points: what is still read, and what is large enough.
+_SMALLEST, _LARGEST = 4.0, 10.0
+
+# Characters of a name that are drawn.
+_LONGEST_NAME = 24
+
+
+def _short(name):
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _target_number(target, classes):
+    """The number of a class that is given by its label."""
+    found = np.flatnonzero(np.asarray(classes) == target)
+    if target is None or len(found) != 1:
+        raise ValueError(
+            f"target must be one of the classes {np.asarray(classes).tolist()}, got {target!r}."
+        )
+    return int(found[0])
+
+
+class InteractionDisplay:
+    """How much fields interact, as a matrix of colors.
+
+    Use :meth:`from_estimator` to create one.
+
+    Parameters
+    ----------
+    strengths : ndarray of shape (n_fields, n_fields)
+        Symmetric.
+    names : list of str
+        What the fields are called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the matrix.
+    figure_ : matplotlib Figure
+        The figure that contains them.
+    im_ : matplotlib AxesImage
+        The matrix.
+    text_ : list of matplotlib Text
+        The numbers in the cells; empty if there is no room.
+
+    See Also
+    --------
+    field_interactions : The numbers that are drawn.
+
+    Examples
+    --------
+    >>> from skfm import FFMClassifier
+    >>> from skfm.datasets import make_clicks
+    >>> from skfm.inspection import InteractionDisplay
+    >>> clicks = make_clicks(2000, n_fields=4, n_categories=10, random_state=0)
+    >>> model = FFMClassifier(fields=clicks.fields, random_state=0).fit(clicks.X, clicks.y)
+    >>> display = InteractionDisplay.from_estimator(model, clicks.X)  # doctest: +SKIP
+    """
+
+    def __init__(self, strengths, names):
+        self.strengths, self.names = strengths, names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        target=None,
+        fields=None,
+        feature_names=None,
+        ax=None,
+        cmap="viridis",
+        colorbar=True,
+    ):
+        """Measure the interactions of a fitted model and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows as `estimator` takes them.
+        target : object, default=None
+            The class whose score is looked at. Required if there are more than two.
+        fields, feature_names : array-like of shape (n_features,), default=None
+            See :func:`contributions`.
+        ax, cmap, colorbar
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : InteractionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `target` is missing or no class, and as :func:`field_interactions`.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        from .inspection import field_interactions
+
+        found = field_interactions(estimator, X, fields=fields, feature_names=feature_names)
+        strengths = found.strengths
+        if strengths.ndim == 3:
+            classes = unwrap(estimator)[1].classes_
+            strengths = strengths[_target_number(target, classes)]
+        elif target is not None:
+            raise ValueError("target is for more than two classes; this model has one score.")
+        return cls(strengths, found.names).plot(ax=ax, cmap=cmap, colorbar=colorbar)
+
+    def plot(self, *, ax=None, cmap="viridis", colorbar=True):
+        """Draw the matrix.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a figure that is large enough for the names.
+        cmap : str or matplotlib Colormap, default="viridis"
+            Colors of the strengths, from 0 to the largest.
+        colorbar : bool, default=True
+            Whether to say what the colors mean.
+
+        Returns
+        -------
+        display : InteractionDisplay
+            This one.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        from matplotlib import pyplot
+
+        n = len(self.names)
+        if ax is None:
+            size = min(max(2.5 + 0.3 * n, 4), 14)
+            _, ax = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
+        # Each pair is drawn once. What one field does by itself is, if there is any of it.
+        drawn = np.tril(np.ones((n, n), bool), 0 if np.diagonal(self.strengths).any() else -1)
+        shown = np.ma.array(self.strengths, mask=~drawn)
+        self.im_ = ax.imshow(shown, cmap=cmap, vmin=0)
+        self.ax_, self.figure_, self.text_ = ax, ax.figure, []
+        cell = _cell_in_points(ax, n)
+        size = float(np.clip(0.7 * cell, _SMALLEST, _LARGEST))
+        labels = [_short(name) for name in self.names]
+        ax.set_xticks(np.arange(n), labels, rotation=90, fontsize=size)
+        ax.set_yticks(np.arange(n), labels, fontsize=size)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+        if colorbar:
+            bar = ax.figure.colorbar(self.im_, ax=ax, shrink=0.8)
+            bar.set_label("standard deviation of the interaction")
+        if 0.3 * cell >= _SMALLEST:
+            self._write_numbers(drawn, min(0.3 * cell, _LARGEST))
+        return self
+
+    def _write_numbers(self, drawn, size):
+        for a, b in zip(*np.nonzero(drawn), strict=True):
+            color = self.im_.cmap(self.im_.norm(self.strengths[a, b]))
+            is_light = np.dot(color[:3], [0.299, 0.587, 0.114]) > 0.5
+            self.text_.append(
+                self.ax_.text(
+                    *(b, a, f"{self.strengths[a, b]:.2g}"),
+                    ha="center",
+                    va="center",
+                    fontsize=size,
+                    color="black" if is_light else "white",
+                )
+            )
+
+
+def _cell_in_points(ax, n):
+    """How large a cell of n by n in some axes is, before there is any text beside it."""
+    box = ax.get_window_extent()
+    return min(box.width, box.height) / ax.figure.dpi * 72 / max(n, 1)
+
+
+class LossCurveDisplay:
+    """The loss of each pass of a fit, in training and on the rows held out.
+
+    Use :meth:`from_estimator` to create one.
+
+    Parameters
+    ----------
+    curves : dict
+        For each score, by its name, a tuple: the training losses of each pass, the validation
+        losses (empty if none were watched), and the number of the pass that was kept. The name
+        of the only score is "".
+    loss_name : str, default="loss"
+        What the vertical axis is called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the curves.
+    figure_ : matplotlib Figure
+        The figure that contains them.
+    lines_ : list of matplotlib Line2D
+        The curves: of each score that in training and, if there is one, that in validation.
+
+    Notes
+    -----
+    The training loss of a pass scores every row before the model learns from it: in the first
+    passes it lies above the loss on rows held out.
+
+    Examples
+    --------
+    >>> from skfm import FMClassifier
+    >>> from skfm.datasets import make_clicks
+    >>> from skfm.inspection import LossCurveDisplay
+    >>> clicks = make_clicks(2000, n_fields=4, n_categories=10, random_state=0)
+    >>> model = FMClassifier(random_state=0).fit(clicks.X, clicks.y)
+    >>> display = LossCurveDisplay.from_estimator(model)  # doctest: +SKIP
+    """
+
+    def __init__(self, curves, loss_name="loss"):
+        self.curves, self.loss_name = curves, loss_name
+
+    @classmethod
+    def from_estimator(cls, estimator, *, target=None, ax=None):
+        """Draw the curves of a fitted model.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+        target : object, default=None
+            The class whose score is looked at, of more than two. None draws those of all.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a figure.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        ValueError
+            If `target` is no class.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        model = unwrap(estimator)[1]
+        check_is_fitted(model)
+        training, scores, best = model.loss_curve_, model.validation_scores_, model.best_iter_
+        names = [""]
+        if isinstance(best, list):
+            names = [str(label) for label in model.classes_]
+        else:
+            training, scores, best = [training], [scores], [best]
+        curves = [
+            (list(losses), [-score for score in watched], kept)
+            for losses, watched, kept in zip(training, scores, best, strict=True)
+        ]
+        if target is not None:
+            number = _target_number(target, getattr(model, "classes_", []) if names[1:] else [])
+            names, curves = names[number : number + 1], curves[number : number + 1]
+        loss_name = "log loss" if hasattr(model, "classes_") else "half the squared error"
+        return cls(dict(zip(names, curves, strict=True)), loss_name).plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a figure.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            This one.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        from matplotlib import pyplot
+        from matplotlib.ticker import MaxNLocator
+
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        for name, (training, watched, kept) in self.curves.items():
+            of = f"{_short(name)}, " if name else ""
+            (line,) = ax.plot(np.arange(1, len(training) + 1), training, label=f"{of}training")
+            self.lines_.append(line)
+            # Of several scores each has its color, and dashes tell validation from training.
+            style = {"color": line.get_color(), "linestyle": "--"} if name else {}
+            if watched:
+                passes = np.arange(1, len(watched) + 1)
+                (line,) = ax.plot(passes, watched, label=f"{of}validation", **style)
+                self.lines_.append(line)
+                if 0 < kept <= len(watched):
+                    label = None if name else "kept"
+                    color = line.get_color()
+                    ax.plot(kept, watched[kept - 1], "o", color=color, label=label)
+        ax.set(xlabel="pass", ylabel=self.loss_name)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(self.lines_) > 8:
+            ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+        else:
+            ax.legend()
+        return self
