@@ -6,24 +6,28 @@ from sklearn.utils.validation import check_is_fitted
 from ._compat import check_matplotlib_support
 from ._names import unwrap
 
-# Sizes of text in points: what is still read, and what is large enough.
-_SMALLEST, _LARGEST = 4.0, 10.0
+# Sizes of text in points: what is still read, and what is large enough. A letter is so wide.
+_SMALLEST, _LARGEST, _WIDTH = 5.0, 10.0, 0.6
 
 # Characters of a name that are drawn.
-_LONGEST_NAME = 24
+_LONGEST_NAME = 28
 
 
-def _short(name):
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _short(name, length=_LONGEST_NAME):
+    """A name, without its middle if it is too long: names often differ in their ends."""
+    if len(name) <= length:
+        return name
+    return name[: length // 2] + "…" + name[len(name) - (length - 1) // 2 :]
 
 
-def _target_number(target, classes):
-    """The number of a class that is given by its label."""
-    found = np.flatnonzero(np.asarray(classes) == target)
-    if target is None or len(found) != 1:
-        raise ValueError(
-            f"target must be one of the classes {np.asarray(classes).tolist()}, got {target!r}."
-        )
+def _target_number(target, model):
+    """The number of a class of a model that is given by its label."""
+    classes = getattr(model, "classes_", np.empty(0))
+    if len(classes) < 3:
+        raise ValueError("target is for more than two classes; this model has one score.")
+    found = np.flatnonzero(classes == target)
+    if len(found) != 1:
+        raise ValueError(f"target must be one of the classes {classes.tolist()}, got {target!r}.")
     return int(found[0])
 
 
@@ -111,11 +115,9 @@ class InteractionDisplay:
 
         found = field_interactions(estimator, X, fields=fields, feature_names=feature_names)
         strengths = found.strengths
-        if strengths.ndim == 3:
-            classes = unwrap(estimator)[1].classes_
-            strengths = strengths[_target_number(target, classes)]
-        elif target is not None:
-            raise ValueError("target is for more than two classes; this model has one score.")
+        if strengths.ndim == 3 or target is not None:
+            model = unwrap(estimator)[1]
+            strengths = strengths[_target_number(target, model)]
         return cls(strengths, found.names).plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
     def plot(self, *, ax=None, cmap="viridis", colorbar=True):
@@ -143,48 +145,60 @@ class InteractionDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib import pyplot
 
-        n = len(self.names)
-        if ax is None:
-            size = min(max(2.5 + 0.3 * n, 4), 14)
-            _, ax = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
         # Each pair is drawn once. What one field does by itself is, if there is any of it.
-        drawn = np.tril(np.ones((n, n), bool), 0 if np.diagonal(self.strengths).any() else -1)
-        shown = np.ma.array(self.strengths, mask=~drawn)
-        self.im_ = ax.imshow(shown, cmap=cmap, vmin=0)
-        self.ax_, self.figure_, self.text_ = ax, ax.figure, []
-        cell = _cell_in_points(ax, n)
-        size = float(np.clip(0.7 * cell, _SMALLEST, _LARGEST))
-        labels = [_short(name) for name in self.names]
-        ax.set_xticks(np.arange(n), labels, rotation=90, fontsize=size)
-        ax.set_yticks(np.arange(n), labels, fontsize=size)
+        within = int(np.diagonal(self.strengths).any())
+        drawn = np.tril(np.ones_like(self.strengths, bool), within - 1)[1 - within :]
+        drawn = drawn[:, : len(drawn)]
+        shown = self.strengths[1 - within :][:, : len(drawn)]
+        if ax is None:
+            size = min(max(2.5 + 0.3 * len(drawn), 4), 14)
+            _, ax = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        self.im_ = ax.imshow(np.ma.array(shown, mask=~drawn), cmap=cmap, vmin=0, aspect="auto")
+        if colorbar:
+            ax.figure.colorbar(self.im_, ax=ax).set_label("interaction (std. dev.)")
+        _label(ax.xaxis, self.names[: len(drawn)], rotation=90)
+        _label(ax.yaxis, self.names[1 - within :])
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
-        if colorbar:
-            bar = ax.figure.colorbar(self.im_, ax=ax, shrink=0.8)
-            bar.set_label("standard deviation of the interaction")
-        if 0.3 * cell >= _SMALLEST:
-            self._write_numbers(drawn, min(0.3 * cell, _LARGEST))
+        self.text_ = self._write_numbers(shown, drawn)
         return self
 
-    def _write_numbers(self, drawn, size):
-        for a, b in zip(*np.nonzero(drawn), strict=True):
-            color = self.im_.cmap(self.im_.norm(self.strengths[a, b]))
-            is_light = np.dot(color[:3], [0.299, 0.587, 0.114]) > 0.5
-            self.text_.append(
-                self.ax_.text(
-                    *(b, a, f"{self.strengths[a, b]:.2g}"),
-                    ha="center",
-                    va="center",
-                    fontsize=size,
-                    color="black" if is_light else "white",
-                )
-            )
+    def _write_numbers(self, shown, drawn):
+        """Write the numbers into the cells, if these are large enough once all is laid out."""
+        self.figure_.draw_without_rendering()
+        texts = {(a, b): f"{shown[a, b]:.2g}" for a, b in np.argwhere(drawn).tolist()}
+        width, height = _size(self.ax_) / len(drawn)
+        longest = max(map(len, texts.values()), default=1)
+        size = min(width / ((longest + 1) * _WIDTH), height / 2, _LARGEST)
+        if size < _SMALLEST:
+            return []
+        written = []
+        for (a, b), text in texts.items():
+            red, green, blue, _ = self.im_.cmap(self.im_.norm(shown[a, b]))
+            color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+            where = {"ha": "center", "va": "center"}
+            written.append(self.ax_.text(b, a, text, fontsize=size, color=color, **where))
+        return written
 
 
-def _cell_in_points(ax, n):
-    """How large a cell of n by n in some axes is, before there is any text beside it."""
-    box = ax.get_window_extent()
-    return min(box.width, box.height) / ax.figure.dpi * 72 / max(n, 1)
+def _size(ax):
+    """Width and height of some axes in points."""
+    return np.array(ax.get_window_extent().size) / ax.figure.dpi * 72
+
+
+def _label(axis, names, rotation=0):
+    """Name the rows or columns of a matrix, in letters and lengths that there is room for."""
+    width, height = _size(axis.axes)
+    along, across = (width, height) if rotation else (height, width)
+    # About a third of the room is for the names themselves.
+    cell = 0.65 * along / len(names)
+    size = float(np.clip(0.75 * cell, _SMALLEST, _LARGEST))
+    length = int(np.clip(0.35 * across / (_WIDTH * size), 6, _LONGEST_NAME))
+    step = int(np.ceil(1.1 * size / cell))  # where names would overlap, some are left out
+    where = np.arange(0, len(names), step)
+    labels = [_short(names[i], length) for i in where]
+    axis.set_ticks(where, labels, rotation=rotation, fontsize=size)
 
 
 class LossCurveDisplay:
@@ -268,7 +282,7 @@ class LossCurveDisplay:
             for losses, watched, kept in zip(training, scores, best, strict=True)
         ]
         if target is not None:
-            number = _target_number(target, getattr(model, "classes_", []) if names[1:] else [])
+            number = _target_number(target, model)
             names, curves = names[number : number + 1], curves[number : number + 1]
         loss_name = "log loss" if hasattr(model, "classes_") else "half the squared error"
         return cls(dict(zip(names, curves, strict=True)), loss_name).plot(ax=ax)
