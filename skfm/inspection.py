@@ -158,19 +158,38 @@ def contributions(model, X, *, fields=None, feature_names=None):
     return Bunch(scores=scores, names=names, kinds=kinds, fields=called)
 
 
-def field_interactions(model, X, *, fields=None, feature_names=None):
-    """Measure how much each two fields interact, over the rows of X.
+@validate_params(
+    {
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def field_interactions(
+    model, X, *, max_samples=10_000, random_state=0, fields=None, feature_names=None
+):
+    """Measure how much each two fields interact, with the values that occur in X.
 
-    The strength is the standard deviation, over the rows, of what the interaction of two fields
-    adds to the score (see :func:`contributions`): what is the same in all rows does not count.
-    Crosses of two fields count as their interaction.
+    Two rows that swap their values of one field change their scores, and by how much depends on
+    the value of the other field. The strength is half of the root mean square of this difference
+    of differences, over rows and others drawn at random ::
+
+        Δ_ab(n, m) = s_ab(n, n) − s_ab(m, n) − s_ab(n, m) + s_ab(m, m)
+
+    where s_ab(n, m) is what field a of row n and field b of row m add together. If fields are
+    independent, it is the standard deviation of their interaction without all that one of them
+    explains by itself: a field that is the same in all rows interacts with nothing.
 
     Parameters
     ----------
     model : estimator or Pipeline
         A fitted estimator of skfm, or a fitted Pipeline that ends with one.
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-        Rows as `model` takes them. Some thousands, taken at random, are enough.
+        Rows as `model` takes them, at least 2.
+    max_samples : int, default=10000
+        How many rows of `X` to look at, drawn at random. None takes all of them.
+    random_state : int, RandomState instance or None, default=0
+        Seed of what is drawn.
     fields, feature_names : array-like of shape (n_features,), default=None
         See :func:`contributions`.
 
@@ -180,19 +199,23 @@ def field_interactions(model, X, *, fields=None, feature_names=None):
         With the attributes
 
         strengths : ndarray of shape (n_fields, n_fields) or (n_classes, n_fields, n_fields)
-            Symmetric; in log-odds, or in the units of y. The diagonal has what the entries of
-            one field do among themselves.
+            Symmetric; in log-odds, or in the units of y. The diagonal has the standard deviation
+            of what the entries of one field add among themselves.
         names : list of str
             What the fields are called.
 
     Raises
     ------
     ValueError
-        If `X` does not suit the model, the model has no interactions (``k=0``, or a Wide & Deep
-        model without ``interactions=True`` and without crosses of two fields), or there are
+        If `X` does not suit the model, the model has no pairwise term (``k=0``, or a Wide & Deep
+        model without ``interactions=True``; crosses and networks do not count), or there are
         more than 2,000 fields.
     TypeError, NotFittedError
         As :func:`contributions`.
+
+    Notes
+    -----
+    Two rows with m entries together take O(m² k) operations.
 
     Examples
     --------
@@ -205,32 +228,31 @@ def field_interactions(model, X, *, fields=None, feature_names=None):
     (3, 3)
     """
     look = _Look(model, X, fields, feature_names)
-    n, names = len(look.field_names), look.field_names
+    n, learned = len(look.field_names), look.fitted.models
     if n > _MAX_FIELDS:
         raise ValueError(
             f"There are {n} fields, and a matrix of all pairs has room for {_MAX_FIELDS}. Pass "
             "fields= with the field that each column is reported under, or use top_interactions."
         )
-    crossed = look.crossed_pairs()
-    if not crossed and not any(map(look.has_pairs, look.fitted.models)):
-        raise ValueError(
-            "The model has no pairwise interactions: it has k=0, or is a Wide & Deep model "
-            "without interactions=True and without crosses of two fields."
-        )
-    strengths = []
-    for learned in look.fitted.models:
-        total, squares = np.zeros((2, n * n))
-        for batch in look.batches():
-            _, scores, rest = look.parts(learned, batch)
-            for fields, pair in crossed.items():
-                scores = scores + _in_column(rest["cross", fields], pair, n * n)
-            total += np.bincount(scores.indices, scores.data, n * n)
-            squares += np.bincount(scores.indices, scores.data**2, n * n)
-        mean = total / look.n_rows
-        deviation = np.sqrt(np.maximum(squares / look.n_rows - mean**2, 0)).reshape(n, n)
-        strengths.append(deviation + np.triu(deviation, 1).T)
-    strengths = np.array(strengths) * look.fitted.target.scale
-    return Bunch(strengths=strengths[0] if len(strengths) == 1 else strengths, names=names)
+    look.check_pairs()
+    rng = check_random_state(random_state)
+    rows = look.drawn(max_samples, rng)
+    if len(rows) < 2:
+        raise ValueError("Interactions are measured between rows: X must have 2 of them or more.")
+    others = rng.permutation(rows)
+    squares = np.zeros((len(learned), n * n))
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        two = look.batcher(rows[part]), look.batcher(others[part])
+        for output, one in enumerate(learned):
+            differences = look.differences(one, *two)
+            squares[output] += np.bincount(differences.indices, differences.data**2, n * n)
+    upper = np.sqrt(squares / len(rows)).reshape(-1, n, n) * look.fitted.target.scale
+    # Each difference on the diagonal is of two numbers, each other one of four.
+    strengths = (upper + upper.swapaxes(1, 2)) / np.where(np.eye(n), 8**0.5, 2)
+    return Bunch(
+        strengths=strengths[0] if len(strengths) == 1 else strengths, names=look.field_names
+    )
 
 
 @validate_params(
@@ -312,16 +334,9 @@ def top_interactions(
     [50, 50, 50, 50]
     """
     look = _Look(model, X, fields, feature_names)
-    rows = np.arange(look.n_rows)
-    if max_samples is not None and max_samples < look.n_rows:
-        rows = check_random_state(random_state).choice(look.n_rows, int(max_samples), replace=False)
+    look.check_pairs()
     learned = look.fitted.models
-    if not any(map(look.has_pairs, learned)):
-        raise ValueError(
-            "The model has no pairwise interactions: it has k=0, or is a Wide & Deep model "
-            "without interactions=True."
-        )
-    batch = look.batcher(np.sort(rows))
+    batch = look.batcher(look.drawn(max_samples, check_random_state(random_state)))
     varying, best = _varying(batch), [[] for _ in learned]
     for i, j, mean, count in _pairs_that_occur(batch, look.group, min_count):
         slots = batch.touched[i], batch.touched[j]
@@ -446,6 +461,19 @@ class _Look:
         """Whether a model has a pairwise term."""
         return self.pair_weights(learned, *np.zeros((2, 0), np.intp)) is not None
 
+    def check_pairs(self):
+        if not any(map(self.has_pairs, self.fitted.models)):
+            raise ValueError(
+                "The model has no pairwise interactions: it has k=0, or is a Wide & Deep model "
+                "without interactions=True."
+            )
+
+    def drawn(self, max_samples, rng):
+        """The numbers of some rows, ascending."""
+        if max_samples is None or max_samples >= self.n_rows:
+            return np.arange(self.n_rows)
+        return np.sort(rng.choice(self.n_rows, int(max_samples), replace=False))
+
     def pair_weights(self, learned, i, j):
         """What the pairs of columns in slots i and j count in a score; None if nothing."""
         values, total = _tables(learned), None
@@ -477,16 +505,40 @@ class _Look:
             weights += 0 if found is None else found
         linear = _summed(weights * batch.values, row, group, (batch.n_rows, n))
         pairs = csr_array((batch.n_rows, n * n))
-        for left, right in _pairs_of_entries(batch) if self.has_pairs(learned) else ():
-            weights = self.pair_weights(learned, slots[left], slots[right])
-            scores = weights * batch.values[left] * batch.values[right]
-            a, b = np.sort([group[left], group[right]], axis=0)
-            pairs = pairs + _summed(scores, row[left], a * n + b, pairs.shape)
+        if self.has_pairs(learned):
+            pairs = self.pairs(learned, row, slots, batch.values, batch.n_rows)
         evaluation = Evaluation(self.engine, batch, learned.gather(self.engine, batch))
         rest = {}
         for term in learned.terms:
             rest |= term.other_parts(evaluation)
         return linear, pairs, rest
+
+    def pairs(self, learned, row, slots, values, n_rows, side=None):
+        """What pairs of entries add by row and pair a·n + b of fields, a ≤ b, sparse.
+
+        With a `side` of each entry, 1 or −1, those of fields a < b count with the product of the
+        two sides; entries of the same field count with their side, and only if that is the same.
+        """
+        n, group = len(self.field_names), self.group[slots]
+        total = csr_array((n_rows, n * n))
+        for left, right in _pairs_of_entries(row):
+            a, b = np.sort([group[left], group[right]], axis=0)
+            scores = self.pair_weights(learned, slots[left], slots[right])
+            scores *= values[left] * values[right]
+            if side is not None:
+                within = (side[left] + side[right]) / 2
+                scores *= np.where(a == b, within, side[left] * side[right])
+            total = total + _summed(scores, row[left], a * n + b, total.shape)
+        return total
+
+    def differences(self, learned, batch, other):
+        """The difference of differences of the rows of two batches by pair, as in `pairs`."""
+        row = np.concatenate([_row_of(batch), _row_of(other)])
+        slots = np.concatenate([each.touched[each.indices] for each in (batch, other)])
+        values, order = np.concatenate([batch.values, other.values]), np.argsort(row, kind="stable")
+        side = np.repeat([1, -1], [len(batch.values), len(other.values)])
+        entries = row[order], slots[order], values[order]
+        return self.pairs(learned, *entries, batch.n_rows, side[order])
 
     def _group_of(self, field):
         """The field that one of the model's fields is reported under, None if it is several."""
@@ -500,15 +552,6 @@ class _Look:
             return f"field {self.columns.fields.labels[field]}"
         return self.field_names[group]
 
-    def crossed_pairs(self):
-        """The pair of fields, as in `parts`, that each cross of two fields is of."""
-        crosses, n, found = self.fitted.crosses, len(self.field_names), {}
-        for fields in crosses.tuples if crosses else []:
-            groups = [self._group_of(field) for field in fields]
-            if len(groups) == 2 and None not in groups:
-                found[fields] = min(groups) * n + max(groups)
-        return found
-
 
 def _tables(learned):
     return {name: table.value for name, table in learned.tables.items()}
@@ -519,12 +562,13 @@ def _row_of(batch):
     return np.repeat(np.arange(batch.n_rows), np.diff(batch.indptr[:: batch.n_fields]))
 
 
-def _pairs_of_entries(batch):
-    """The numbers of the left and the right entry of each pair in a row, some at a time."""
-    ends = batch.indptr[batch.n_fields :: batch.n_fields]
-    n_after = np.repeat(ends, np.diff(batch.indptr[:: batch.n_fields])) - 1
-    n_after = n_after - np.arange(len(n_after))
-    end = np.cumsum(n_after, dtype=np.int64)
+def _pairs_of_entries(row):
+    """The numbers of the left and the right entry of each pair in a row, some at a time.
+
+    `row` has the row of each entry, ascending.
+    """
+    n_after = np.searchsorted(row, row, side="right") - 1 - np.arange(len(row))
+    end = np.cumsum(n_after)
     for start in range(0, int(end[-1]) if len(end) else 0, _WEIGHTS):
         number = np.arange(start, min(start + _WEIGHTS, end[-1]))
         left = np.searchsorted(end, number, side="right")
@@ -592,12 +636,6 @@ def _pairs_that_occur(batch, group, min_count):
 def _summed(scores, row, column, shape):
     """Scores summed by row and column, sparse."""
     return csr_array(coo_array((scores, (row, column)), shape))
-
-
-def _in_column(scores, column, width):
-    """A sparse matrix that has these scores in one column."""
-    indptr = np.arange(len(scores) + 1)
-    return csr_array((scores, np.full(len(scores), column), indptr), shape=(len(scores), width))
 
 
 def _stacked(parts):

@@ -187,16 +187,33 @@ def test_planted_interactions_come_out_on_top(cls):
 
 
 @pytest.mark.parametrize("cls", MACHINES)
-def test_strengths_are_standard_deviations_of_the_parts(cls):
-    clicks = small_clicks()
+def test_strengths_are_differences_of_differences(cls):
+    clicks, n = small_clicks(), 300
+    X = csr_array(clicks.X + clicks.X[::-1])  # two entries in each field
     model = cls(random_state=0, max_iter=3, **fields_of(cls, clicks))
-    model.fit(clicks.X, targets(model, clicks))
-    found = field_interactions(model, clicks.X, fields=clicks.fields)
-    parts = contributions(model, clicks.X, fields=clicks.fields)
+    model.fit(X, targets(model, clicks))
+    found = field_interactions(model, X, random_state=5, fields=clicks.fields).strengths
+    X, gram, m = X.toarray(), pair_weights(model), np.random.RandomState(5).permutation(n)
     for a, b in combinations(range(4), 2):
-        part = parts.scores[:, parts.names.index(f"field {a} × field {b}")]
-        np.testing.assert_allclose(found.strengths[[a, b], [b, a]], part.std(), rtol=1e-6)
-    assert (np.diagonal(found.strengths) == 0).all()
+        i, j = np.ix_(clicks.fields == a, clicks.fields == b)
+        left, right = X[:, i.ravel()], X[:, j.ravel()]
+        difference = np.einsum("ni,ij,nj->n", left - left[m], gram[i, j], right - right[m])
+        expected = np.sqrt((difference**2).mean()) / 2
+        np.testing.assert_allclose(found[[a, b], [b, a]], expected, rtol=1e-3)
+    parts = contributions(model, csr_array(X), fields=clicks.fields)
+    within = parts.scores[:, parts.names.index("field 2 × field 2")]
+    expected = np.sqrt(((within - within[m]) ** 2).mean() / 2)
+    assert found[2, 2] == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_the_same_everywhere_interacts_with_nothing():
+    clicks = small_clicks()
+    table = pd.DataFrame(clicks.categories.astype(str), columns=[*"abcd"]).assign(e="x")
+    model = make_pipeline(FieldEncoder(), FFMClassifier(random_state=0)).fit(table, clicks.y)
+    assert contributions(model, table).scores[:, -1].std() > 0  # d × e
+    strengths = field_interactions(model, table, max_samples=200).strengths
+    assert np.abs(strengths[4]).max() < 1e-12
+    assert strengths[0, 1] > 0
 
 
 @pytest.mark.parametrize("pairs_at_a_time", [50, 1 << 22])
@@ -248,16 +265,6 @@ def test_several_classes_each_have_theirs():
     top = top_interactions(model, clicks.X, 2)
     assert sorted(one.target for one in top) == ["x", "x", "y", "y", "z", "z"]
     assert len(similar_columns(model, 0, 3)) == 3
-
-
-def test_crosses_of_two_fields_are_interactions():
-    clicks = small_clicks()
-    model = WideDeepClassifier(
-        0, crosses=[(0, 2), (0, 1, 3)], fields=clicks.fields, random_state=0, max_iter=3
-    ).fit(clicks.X, clicks.y)
-    strengths = field_interactions(model, clicks.X).strengths
-    assert strengths[0, 2] == strengths[2, 0] > 0
-    assert np.count_nonzero(strengths) == 2
 
 
 @pytest.mark.parametrize("model", [FMClassifier(k=0), FwFMClassifier(k=0), WideDeepClassifier()])
@@ -388,6 +395,8 @@ def test_what_cannot_be_looked_at():
         similar_columns(make_pipeline(FieldEncoder(), model).fit(table, y), "AA")
     with pytest.raises(ValueError, match="did not occur in training"):
         similar_columns(model.fit(X, y), 3)
+    with pytest.raises(ValueError, match="X must have 2 of them or more"):
+        field_interactions(model, X[:1])
     with pytest.raises(ValueError, match="'n' parameter"):
         top_interactions(model, X, 0)
     wide = csr_array((np.ones(2100), np.arange(2100), [0, 1050, 2100]), shape=(2, 2100))
@@ -434,7 +443,7 @@ def test_cosines_are_those_of_the_factors():
 def test_regressors_speak_in_units_of_y():
     clicks = small_clicks()
     for cls in (FFMRegressor, WideDeepRegressor):
-        options = {"crosses": [(0, 1)]} if cls is WideDeepRegressor else {}
+        options = {"interactions": True} if cls is WideDeepRegressor else {}
         strengths = [
             field_interactions(
                 cls(random_state=0, max_iter=3, fields=clicks.fields, **options).fit(clicks.X, y),
