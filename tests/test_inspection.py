@@ -25,8 +25,9 @@ from skfm import (
     FwFMClassifier,
     WideDeepClassifier,
     WideDeepRegressor,
+    _look,
+    inspection,
 )
-from skfm import inspection as looking
 from skfm.datasets import make_clicks
 from skfm.inspection import contributions, field_interactions, similar_columns, top_interactions
 from skfm.preprocessing import FieldEncoder
@@ -160,8 +161,9 @@ def test_rows_in_several_batches_are_the_same(monkeypatch):
         contributions(model, clicks.X).scores,
         field_interactions(model, clicks.X).strengths,
     ]
-    monkeypatch.setattr(looking, "_ROWS", 7)
-    monkeypatch.setattr(looking, "_WEIGHTS", 10)
+    monkeypatch.setattr(_look, "ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(inspection, "ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(_look, "_WEIGHTS", 10)
     found = [contributions(model, clicks.X).scores, field_interactions(model, clicks.X).strengths]
     for old, new in zip(expected, found, strict=True):
         np.testing.assert_allclose(old, new, atol=1e-12)
@@ -219,7 +221,7 @@ def test_what_is_the_same_everywhere_interacts_with_nothing():
 @pytest.mark.parametrize("pairs_at_a_time", [50, 1 << 22])
 @pytest.mark.parametrize("cls", MACHINES)
 def test_top_interactions_are_those_of_the_formula(cls, pairs_at_a_time, monkeypatch):
-    monkeypatch.setattr(looking, "_PAIRS", pairs_at_a_time)
+    monkeypatch.setattr(_look, "_PAIRS", pairs_at_a_time)
     clicks = small_clicks()
     X = csr_array(clicks.X)
     X.data[:] = np.random.default_rng(0).choice([1.0, 1.5], X.nnz)
@@ -408,7 +410,7 @@ def test_what_cannot_be_looked_at():
 def test_too_many_numbers_are_refused(monkeypatch):
     clicks = small_clicks()
     model = FMClassifier(random_state=0, max_iter=2).fit(clicks.X, clicks.y)
-    monkeypatch.setattr(looking, "_MAX_NUMBERS", 1000)
+    monkeypatch.setattr(inspection, "_MAX_NUMBERS", 1000)
     with pytest.raises(ValueError, match=r"300 rows with .* parts each are too many for memory"):
         contributions(model, clicks.X)
 
