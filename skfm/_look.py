@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from ._batch import Batcher, checked, without_stored_zeros
+from ._batch import Batcher, checked, row_of_entries, without_stored_zeros
 from ._engine import load
 from ._names import Names, unwrap
 from ._terms import Evaluation
@@ -11,8 +11,11 @@ from ._terms import Evaluation
 # Pairs of entries that are looked at together, in bulk and with their parameters.
 _PAIRS, _WEIGHTS = 1 << 22, 1 << 18
 
-# Rows that are looked at together, at most.
-ROWS_AT_A_TIME = 1 << 12
+# Rows that are looked at together, and numbers for all of them, at most.
+ROWS_AT_A_TIME, _NUMBERS = 1 << 12, 1 << 22
+
+# Rows that averages are over: so many that pairs with the columns of them stay few, but no fewer.
+_AVERAGED, _LEAST_AVERAGED = 1 << 24, 10
 
 
 class Look:
@@ -83,39 +86,66 @@ class Look:
         linear = _summed(weights * batch.values, row, group, (batch.n_rows, n))
         pairs = csr_array((batch.n_rows, n * n))
         if self.has_pairs(learned):
-            pairs = self.pairs(learned, row, slots, batch.values, batch.n_rows)
+            pairs = self._pairs(learned, row, slots, batch.values, batch.n_rows)
         evaluation = Evaluation(self.engine, batch, learned.gather(self.engine, batch))
         rest = {}
         for term in learned.terms:
             rest |= term.other_parts(evaluation)
         return linear, pairs, rest
 
-    def pairs(self, learned, row, slots, values, n_rows, side=None):
-        """What pairs of entries add by row and pair a·n + b of fields, a ≤ b, sparse.
-
-        With a `side` of each entry, 1 or −1, those of fields a < b count with the product of the
-        two sides; entries of the same field count with their side, and only if that is the same.
-        """
+    def _pairs(self, learned, row, slots, values, n_rows):
+        """What pairs of entries add, as in `parts`; `row` has the row of each entry, ascending."""
         n, group = len(self.field_names), self.group[slots]
         total = csr_array((n_rows, n * n))
         for left, right in _pairs_of_entries(row):
+            weights = self.pair_weights(learned, slots[left], slots[right])
+            scores = weights * values[left] * values[right]
             a, b = np.sort([group[left], group[right]], axis=0)
-            scores = self.pair_weights(learned, slots[left], slots[right])
-            scores *= values[left] * values[right]
-            if side is not None:
-                within = (side[left] + side[right]) / 2
-                scores *= np.where(a == b, within, side[left] * side[right])
             total = total + _summed(scores, row[left], a * n + b, total.shape)
         return total
 
-    def differences(self, learned, batch, other):
-        """The difference of differences of the rows of two batches by pair, as in `pairs`."""
-        row = np.concatenate([_row_of(batch), _row_of(other)])
-        slots = np.concatenate([each.touched[each.indices] for each in (batch, other)])
-        values, order = np.concatenate([batch.values, other.values]), np.argsort(row, kind="stable")
-        side = np.repeat([1, -1], [len(batch.values), len(other.values)])
-        entries = row[order], slots[order], values[order]
-        return self.pairs(learned, *entries, batch.n_rows, side[order])
+    def interactions(self, learned, rows, rng):
+        """What each two fields add together in some rows, less what the average adds with each.
+
+        Yields
+        ------
+        scores : ndarray of shape (B, n, n)
+            Of some of the rows, symmetric. From the diagonal nothing is taken off.
+        """
+        n, batch = len(self.field_names), self.batcher(rows)
+        X = csr_array(
+            (batch.values, batch.indices, batch.indptr[:: batch.n_fields]),
+            shape=(batch.n_rows, len(batch.touched)),
+        )
+        average = self._with_average(learned, batch.touched, X, rng)
+        group, apart = self.group[batch.touched], ~np.eye(n, dtype=bool)
+        size = max(1, min(ROWS_AT_A_TIME, _NUMBERS // n**2))
+        for start in range(0, len(rows), size):
+            part = X[start : start + size]
+            row, slots = row_of_entries(part), batch.touched[part.indices]
+            pairs = self._pairs(learned, row, slots, part.data, part.shape[0])
+            together = pairs.toarray().reshape(-1, n, n)
+            together += np.triu(together, 1).swapaxes(1, 2)
+            field = row * n + group[part.indices]
+            by_field = _summed(part.data, field, part.indices, (len(together) * n, X.shape[1]))
+            expected = (by_field @ average).reshape(-1, n, n) * apart
+            yield together - expected - expected.swapaxes(1, 2)
+
+    def _with_average(self, learned, touched, X, rng):
+        """What each column of X adds with the average values of each field, (n_columns, n)."""
+        n_columns, most = X.shape[1], _AVERAGED // max(X.shape[1] * X.nnz // X.shape[0], 1)
+        some = rng.permutation(X.shape[0])[: max(most, _LEAST_AVERAGED)]
+        mean = X[some].mean(axis=0)
+        others = np.flatnonzero(mean)
+        shape = len(self.field_names), len(others)
+        by_field = _summed(mean[others], self.group[touched[others]], np.arange(len(others)), shape)
+        result, step = np.zeros((n_columns, shape[0])), 1 + _WEIGHTS // max(len(others), 1)
+        for start in range(0, n_columns, step):
+            part = touched[start : start + step]
+            i, j = np.repeat(part, len(others)), np.tile(touched[others], len(part))
+            weights = self.pair_weights(learned, i, j).reshape(len(part), -1)
+            result[start : start + step] = (by_field @ weights.T).T
+        return result
 
     def _group_of(self, field):
         """The field that one of the model's fields is reported under, None if it is several."""

@@ -9,7 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from ._compat import Interval, validate_params
 from ._displays import InteractionDisplay, LossCurveDisplay
-from ._look import ROWS_AT_A_TIME, Look, pairs_that_occur, tables_of, varying
+from ._look import Look, pairs_that_occur, tables_of, varying
 from ._names import Names, unwrap
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # Fields that a matrix of all pairs is made for, and numbers that `contributions` returns, at most.
-_MAX_FIELDS, _MAX_NUMBERS = 2_000, 1 << 28
+_MAX_FIELDS, _MAX_NUMBERS = 500, 1 << 28
 
 
 class Interaction(NamedTuple):
@@ -228,23 +228,18 @@ def field_interactions(
         )
     look.check_pairs()
     rng = check_random_state(random_state)
-    rows = look.drawn(max_samples, rng)
+    rows, strengths = look.drawn(max_samples, rng), []
     if len(rows) < 2:
         raise ValueError("Interactions are measured between rows: X must have 2 of them or more.")
-    others = rng.permutation(rows)
-    squares = np.zeros((len(learned), n * n))
-    for start in range(0, len(rows), ROWS_AT_A_TIME):
-        part = slice(start, start + ROWS_AT_A_TIME)
-        two = look.batcher(rows[part]), look.batcher(others[part])
-        for output, one in enumerate(learned):
-            differences = look.differences(one, *two)
-            squares[output] += np.bincount(differences.indices, differences.data**2, n * n)
-    upper = np.sqrt(squares / len(rows)).reshape(-1, n, n) * look.fitted.target.scale
-    # Each difference on the diagonal is of two numbers, each other one of four.
-    strengths = (upper + upper.swapaxes(1, 2)) / np.where(np.eye(n), 8**0.5, 2)
-    return Bunch(
-        strengths=strengths[0] if len(strengths) == 1 else strengths, names=look.field_names
-    )
+    for one in learned:
+        total, squares = np.zeros((2, n, n))
+        for together in look.interactions(one, rows, rng):
+            total += together.sum(axis=0)
+            squares += np.einsum("nab,nab->ab", together, together)
+        variance = squares / len(rows) - (total / len(rows)) ** 2
+        strengths.append(np.sqrt(np.maximum(variance, 0)) * look.fitted.target.scale)
+    strengths = np.array(strengths) if len(strengths) > 1 else strengths[0]
+    return Bunch(strengths=strengths, names=look.field_names)
 
 
 @validate_params(

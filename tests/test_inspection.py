@@ -162,7 +162,6 @@ def test_rows_in_several_batches_are_the_same(monkeypatch):
         field_interactions(model, clicks.X).strengths,
     ]
     monkeypatch.setattr(_look, "ROWS_AT_A_TIME", 7)
-    monkeypatch.setattr(inspection, "ROWS_AT_A_TIME", 7)
     monkeypatch.setattr(_look, "_WEIGHTS", 10)
     found = [contributions(model, clicks.X).scores, field_interactions(model, clicks.X).strengths]
     for old, new in zip(expected, found, strict=True):
@@ -189,23 +188,21 @@ def test_planted_interactions_come_out_on_top(cls):
 
 
 @pytest.mark.parametrize("cls", MACHINES)
-def test_strengths_are_differences_of_differences(cls):
-    clicks, n = small_clicks(), 300
+def test_strengths_are_of_what_no_field_explains_by_itself(cls):
+    clicks = small_clicks()
     X = csr_array(clicks.X + clicks.X[::-1])  # two entries in each field
     model = cls(random_state=0, max_iter=3, **fields_of(cls, clicks))
     model.fit(X, targets(model, clicks))
-    found = field_interactions(model, X, random_state=5, fields=clicks.fields).strengths
-    X, gram, m = X.toarray(), pair_weights(model), np.random.RandomState(5).permutation(n)
+    found = field_interactions(model, X, fields=clicks.fields).strengths
+    parts = contributions(model, X, fields=clicks.fields)
+    within = parts.scores[:, parts.names.index("field 2 × field 2")]
+    assert found[2, 2] == pytest.approx(within.std(), rel=1e-3)
+    X, gram = X.toarray(), pair_weights(model)
     for a, b in combinations(range(4), 2):
         i, j = np.ix_(clicks.fields == a, clicks.fields == b)
-        left, right = X[:, i.ravel()], X[:, j.ravel()]
-        difference = np.einsum("ni,ij,nj->n", left - left[m], gram[i, j], right - right[m])
-        expected = np.sqrt((difference**2).mean()) / 2
-        np.testing.assert_allclose(found[[a, b], [b, a]], expected, rtol=1e-3)
-    parts = contributions(model, csr_array(X), fields=clicks.fields)
-    within = parts.scores[:, parts.names.index("field 2 × field 2")]
-    expected = np.sqrt(((within - within[m]) ** 2).mean() / 2)
-    assert found[2, 2] == pytest.approx(expected, rel=1e-3)
+        score = X[:, i.ravel()] @ gram[i, j] @ X[:, j.ravel()].T  # of a in n and b in m
+        difference = np.diagonal(score) - score.mean(axis=1) - score.mean(axis=0)
+        np.testing.assert_allclose(found[[a, b], [b, a]], difference.std(), rtol=1e-3)
 
 
 def test_what_is_the_same_everywhere_interacts_with_nothing():
@@ -214,7 +211,7 @@ def test_what_is_the_same_everywhere_interacts_with_nothing():
     model = make_pipeline(FieldEncoder(), FFMClassifier(random_state=0)).fit(table, clicks.y)
     assert contributions(model, table).scores[:, -1].std() > 0  # d × e
     strengths = field_interactions(model, table, max_samples=200).strengths
-    assert np.abs(strengths[4]).max() < 1e-12
+    assert np.abs(strengths[4]).max() < 1e-6
     assert strengths[0, 1] > 0
 
 
@@ -401,9 +398,9 @@ def test_what_cannot_be_looked_at():
         field_interactions(model, X[:1])
     with pytest.raises(ValueError, match="'n' parameter"):
         top_interactions(model, X, 0)
-    wide = csr_array((np.ones(2100), np.arange(2100), [0, 1050, 2100]), shape=(2, 2100))
+    wide = csr_array((np.ones(600), np.arange(600), [0, 300, 600]), shape=(2, 600))
     model = FMClassifier(random_state=0, max_iter=2).fit(wide, [0, 1])
-    with pytest.raises(ValueError, match="There are 2100 fields"):
+    with pytest.raises(ValueError, match="There are 600 fields"):
         field_interactions(model, wide)
 
 
