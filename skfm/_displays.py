@@ -145,8 +145,9 @@ class InteractionDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib import pyplot
 
-        # Each pair is drawn once. What one field does by itself is, if there is any of it.
-        within = int(np.diagonal(self.strengths).any())
+        # Each pair is drawn once; what the entries of one field do, only if it is worth a number.
+        largest = np.abs(self.strengths).max(initial=0)
+        within = int(np.diagonal(self.strengths).max(initial=0) > 0.1 * largest)
         drawn = np.tril(np.ones_like(self.strengths, bool), within - 1)[1 - within :]
         drawn = drawn[:, : len(drawn)]
         shown = self.strengths[1 - within :][:, : len(drawn)]
@@ -167,7 +168,9 @@ class InteractionDisplay:
     def _write_numbers(self, shown, drawn):
         """Write the numbers into the cells, if these are large enough once all is laid out."""
         self.figure_.draw_without_rendering()
-        texts = {(a, b): f"{shown[a, b]:.2g}" for a, b in np.argwhere(drawn).tolist()}
+        largest = shown.max(initial=0)
+        digits = max(1 - int(np.floor(np.log10(largest))), 0) if largest > 0 else 0
+        texts = {(a, b): f"{shown[a, b]:.{digits}f}" for a, b in np.argwhere(drawn).tolist()}
         width, height = _size(self.ax_) / len(drawn)
         longest = max(map(len, texts.values()), default=1)
         size = min(width / ((longest + 1) * _WIDTH), height / 2, _LARGEST)

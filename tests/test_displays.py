@@ -50,8 +50,9 @@ def test_each_pair_of_fields_is_drawn_once(clicks):
         for axis in (display.ax_.yaxis, display.ax_.xaxis)
     ]
     assert labels == [["two", "three", "four"], ["one", "two", "three"]]
+    digits = 1 - int(np.floor(np.log10(strengths.max())))  # two of the largest number
     assert [text.get_text() for text in display.text_] == [
-        f"{strengths[a, b]:.2g}" for a in range(4) for b in range(a)
+        f"{strengths[a, b]:.{digits}f}" for a in range(4) for b in range(a)
     ]
 
 

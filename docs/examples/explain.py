@@ -96,6 +96,7 @@ def draw(row, average, parts, target, n, path):
         )
     axes.axvline(average, color="0.5", linewidth=1, linestyle="--")
     axes.axvline(ends[-1], color="0.5", linewidth=1)
+    axes.use_sticky_edges = False  # bars would stick to the edge
     axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.set_xlabel(f"log-odds of {target}, from the average row (dashed) to this one")
