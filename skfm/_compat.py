@@ -5,10 +5,13 @@ Everything else uses what they document. Each entry says why there is no other w
 
 from joblib.parallel import get_active_backend
 
-# Estimators of scikit-learn validate their parameters by these, which turn a wrong one into
-# the same message as everywhere; `fit` and `partial_fit` run within the context, which also
-# looks after callbacks.
+# Estimators of scikit-learn validate their parameters by this and what comes from
+# `_param_validation`, which turn a wrong one into the same message as everywhere; `fit` and
+# `partial_fit` run within the context, which also looks after callbacks.
 from sklearn.base import _fit_context as fit_context
+
+# The error of displays where matplotlib is missing, which names the command to install it.
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -19,12 +22,6 @@ from sklearn.utils._param_validation import (
 
 # The rules of `get_feature_names_out`, with their messages.
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
-
-# Its error where matplotlib is missing, which names the command to install it.
-try:
-    from sklearn.utils._optional_dependencies import check_matplotlib_support
-except ImportError:  # scikit-learn moves its helpers now and then
-    from sklearn.utils import check_matplotlib_support
 
 # What callbacks leave on an estimator for the time of a fit.
 OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")

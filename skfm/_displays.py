@@ -91,7 +91,7 @@ class InteractionDisplay:
         estimator : estimator or Pipeline
             A fitted estimator of skfm, or a fitted Pipeline that ends with one.
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-            Rows as `estimator` takes them.
+            Rows as `estimator` takes them. At most 5,000 of them, drawn at random, are looked at.
         target : object, default=None
             The class whose score is looked at. Required if there are more than two.
         fields, feature_names : array-like of shape (n_features,), default=None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -84,9 +85,10 @@ class Names:
     def find(self, column):
         """The number of a column that is given by its name or its number."""
         if not isinstance(column, str):
-            if not 0 <= column < self._n_features:
+            is_number = isinstance(column, Integral) and not isinstance(column, bool)
+            if not is_number or not 0 <= column < self._n_features:
                 raise ValueError(
-                    f"There is no column {column}: they are numbered from 0 to "
+                    f"There is no column {column!r}: they are numbered from 0 to "
                     f"{self._n_features - 1}."
                 )
             return int(column)

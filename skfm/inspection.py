@@ -27,22 +27,7 @@ _MAX_FIELDS, _MAX_NUMBERS = 500, 1 << 28
 
 
 class Interaction(NamedTuple):
-    """A pair of columns that interact.
-
-    Attributes
-    ----------
-    names : tuple of str
-        What the two columns are called.
-    strength : float
-        What the pair adds to the score, on the average of the rows that have both: to the
-        log-odds, or to the prediction of a regressor, in the units of y.
-    count : int
-        How many of the rows looked at have both.
-    columns : tuple of int
-        The numbers of the columns.
-    target : object
-        The class whose score it is; None if there is only one score.
-    """
+    """A pair of columns that interact: see `top_interactions`."""
 
     names: tuple
     strength: float
@@ -158,19 +143,18 @@ def contributions(model, X, *, fields=None, feature_names=None):
     prefer_skip_nested_validation=True,
 )
 def field_interactions(
-    model, X, *, max_samples=10_000, random_state=0, fields=None, feature_names=None
+    model, X, *, max_samples=5_000, random_state=0, fields=None, feature_names=None
 ):
-    """Measure how much each two fields interact, with the values that occur in X.
+    """Measure how much each two fields interact, over the rows of X.
 
-    Two rows that swap their values of one field change their scores, and by how much depends on
-    the value of the other field. The strength is half of the root mean square of this difference
-    of differences, over rows and others drawn at random ::
+    What two fields add together says little of their interaction: if one of them is the same in
+    all rows, it is as good as a linear weight of the other. So what each of them adds with the
+    other's values in other rows, on average, is taken off ::
 
-        Δ_ab(n, m) = s_ab(n, n) − s_ab(m, n) − s_ab(n, m) + s_ab(m, m)
+        d_ab(n) = s_ab(n, n) − mean_m s_ab(n, m) − mean_m s_ab(m, n)
 
-    where s_ab(n, m) is what field a of row n and field b of row m add together. If fields are
-    independent, it is the standard deviation of their interaction without all that one of them
-    explains by itself: a field that is the same in all rows interacts with nothing.
+    where s_ab(n, m) is what field a of row n and field b of row m add together. The strength is
+    the standard deviation of d_ab over the rows.
 
     Parameters
     ----------
@@ -178,7 +162,7 @@ def field_interactions(
         A fitted estimator of skfm, or a fitted Pipeline that ends with one.
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
         Rows as `model` takes them, at least 2.
-    max_samples : int, default=10000
+    max_samples : int, default=5000
         How many rows of `X` to look at, drawn at random. None takes all of them.
     random_state : int, RandomState instance or None, default=0
         Seed of what is drawn.
@@ -201,13 +185,14 @@ def field_interactions(
     ValueError
         If `X` does not suit the model, the model has no pairwise term (``k=0``, or a Wide & Deep
         model without ``interactions=True``; crosses and networks do not count), or there are
-        more than 2,000 fields.
+        more than 500 fields.
     TypeError, NotFittedError
         As :func:`contributions`.
 
     Notes
     -----
-    Two rows with m entries together take O(m² k) operations.
+    A row with m entries takes O(m² k) operations. Averages are over all rows looked at, or over
+    fewer of them, at least 10, where these have many columns.
 
     Examples
     --------
@@ -288,7 +273,19 @@ def top_interactions(
     -------
     interactions : list of Interaction
         The strongest first, whatever the sign. ``pandas.DataFrame(interactions)`` makes a table
-        of it. Crosses and networks do not count.
+        of it. Crosses and networks do not count. Each is a named tuple of
+
+        names : tuple of str
+            What the two columns are called.
+        strength : float
+            What the pair adds to the log-odds, or to the prediction of a regressor, on the
+            average of the rows that have both.
+        count : int
+            How many of the rows looked at have both.
+        columns : tuple of int
+            The numbers of the two columns.
+        target : object
+            The class whose score it is; None if there is only one score.
 
         What a pair adds counts less if one of its columns hardly varies: with a column that
         all rows have, it is as good as a linear weight of the other. The order is that of

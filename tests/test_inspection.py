@@ -388,8 +388,9 @@ def test_what_cannot_be_looked_at():
         contributions(model, X, fields=3)
     with pytest.raises(ValueError, match="There is no column 'carrier=AA', as the columns have no"):
         similar_columns(model, "carrier=AA")
-    with pytest.raises(ValueError, match="There is no column 1000"):
-        similar_columns(model, 1000)
+    for column in (1000, -1, 1.5, True):
+        with pytest.raises(ValueError, match=f"There is no column {column}: they are numbered"):
+            similar_columns(model, column)
     with pytest.raises(ValueError, match=r"No columns are called 'AA'\. Did you mean 'carrier=AA'"):
         similar_columns(make_pipeline(FieldEncoder(), model).fit(table, y), "AA")
     with pytest.raises(ValueError, match="did not occur in training"):
