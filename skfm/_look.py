@@ -27,7 +27,7 @@ class Look:
         self.fitted, self.columns = estimator._fitted, estimator._fitted.columns
         self.columns.fields.check_order(X.variables)
         self.names = Names(steps, estimator, X.variables, fields, feature_names)
-        self.group, self.field_names = self.names.groups()
+        self.reported, self.field_names = self.names.reported_fields()
         # The reference engine in float64: compiled ones differ from it by rounding only.
         X, crosses = without_stored_zeros(X), self.fitted.crosses
         self.engine, self.n_rows = load("numpy"), X.shape[0]
@@ -79,11 +79,11 @@ class Look:
             By kind and the fields of the model.
         """
         n, slots, row = len(self.field_names), batch.touched[batch.indices], _row_of(batch)
-        values, group, weights = tables_of(learned), self.group[slots], np.zeros(len(slots))
+        values, reported, weights = tables_of(learned), self.reported[slots], np.zeros(len(slots))
         for term in learned.terms:
             found = term.column_weights(values, slots)
             weights += 0 if found is None else found
-        linear = _summed(weights * batch.values, row, group, (batch.n_rows, n))
+        linear = _summed(weights * batch.values, row, reported, (batch.n_rows, n))
         pairs = csr_array((batch.n_rows, n * n))
         if self.has_pairs(learned):
             pairs = self._pairs(learned, row, slots, batch.values, batch.n_rows)
@@ -95,12 +95,12 @@ class Look:
 
     def _pairs(self, learned, row, slots, values, n_rows):
         """What pairs of entries add, as in `parts`; `row` has the row of each entry, ascending."""
-        n, group = len(self.field_names), self.group[slots]
+        n, reported = len(self.field_names), self.reported[slots]
         total = csr_array((n_rows, n * n))
         for left, right in _pairs_of_entries(row):
             weights = self.pair_weights(learned, slots[left], slots[right])
             scores = weights * values[left] * values[right]
-            a, b = np.sort([group[left], group[right]], axis=0)
+            a, b = np.sort([reported[left], reported[right]], axis=0)
             total = total + _summed(scores, row[left], a * n + b, total.shape)
         return total
 
@@ -118,7 +118,7 @@ class Look:
             shape=(batch.n_rows, len(batch.touched)),
         )
         average = self._with_average(learned, batch.touched, X, rng)
-        group, apart = self.group[batch.touched], ~np.eye(n, dtype=bool)
+        reported, apart = self.reported[batch.touched], ~np.eye(n, dtype=bool)
         size = max(1, min(ROWS_AT_A_TIME, _NUMBERS // n**2))
         for start in range(0, len(rows), size):
             part = X[start : start + size]
@@ -126,7 +126,7 @@ class Look:
             pairs = self._pairs(learned, row, slots, part.data, part.shape[0])
             together = pairs.toarray().reshape(-1, n, n)
             together += np.triu(together, 1).swapaxes(1, 2)
-            field = row * n + group[part.indices]
+            field = row * n + reported[part.indices]
             by_field = _summed(part.data, field, part.indices, (len(together) * n, X.shape[1]))
             expected = (by_field @ average).reshape(-1, n, n) * apart
             yield together - expected - expected.swapaxes(1, 2)
@@ -138,7 +138,9 @@ class Look:
         mean = X[some].mean(axis=0)
         others = np.flatnonzero(mean)
         shape = len(self.field_names), len(others)
-        by_field = _summed(mean[others], self.group[touched[others]], np.arange(len(others)), shape)
+        by_field = _summed(
+            mean[others], self.reported[touched[others]], np.arange(len(others)), shape
+        )
         result, step = np.zeros((n_columns, shape[0])), 1 + _WEIGHTS // max(len(others), 1)
         for start in range(0, n_columns, step):
             part = touched[start : start + step]
@@ -147,17 +149,17 @@ class Look:
             result[start : start + step] = (by_field @ weights.T).T
         return result
 
-    def _group_of(self, field):
+    def _reported_under(self, field):
         """The field that one of the model's fields is reported under, None if it is several."""
-        found = np.unique(self.group[self.columns.field == field])
+        found = np.unique(self.reported[self.columns.field == field])
         return int(found[0]) if len(found) == 1 else None
 
     def field_name(self, field):
         """What one of the model's fields is called."""
-        group = self._group_of(field)
-        if group is None:
+        reported = self._reported_under(field)
+        if reported is None:
             return f"field {self.columns.fields.labels[field]}"
-        return self.field_names[group]
+        return self.field_names[reported]
 
 
 def tables_of(learned):
@@ -192,7 +194,7 @@ def varying(batch):
     return 1 - total**2 / np.where(square > 0, square, 1)
 
 
-def pairs_that_occur(batch, group, min_count):
+def pairs_that_occur(batch, reported, min_count):
     """Pairs of columns of different fields that enough rows have, some left columns at a time.
 
     Yields
@@ -224,7 +226,7 @@ def pairs_that_occur(batch, group, min_count):
         right = left + 1 + np.arange(len(left)) - np.repeat(begin, n_after[entries])
         first = last
         i, j = column[left], column[right]
-        apart = group[batch.touched[i]] != group[batch.touched[j]]
+        apart = reported[batch.touched[i]] != reported[batch.touched[j]]
         key = (i * n_columns + j)[apart]
         order = np.argsort(key)
         key, product = key[order], (value[left] * value[right])[apart][order]

@@ -33,7 +33,7 @@ def unwrap(model):
 
 
 class Names:
-    """The names of columns, and which field each belongs to, as a reader would group them.
+    """The names of columns, and which field each belongs to, as a reader would say.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class Names:
             raise ValueError(f"{len(found) or 'No'} columns are called {column!r}.{hint}")
         return int(found[0])
 
-    def groups(self):
-        """The field of each column that was seen in training, and the names of the fields.
+    def reported_fields(self):
+        """The field that each column seen in training is reported under, and the names of these.
 
         These are, in this order: what the user calls them, the variables of a FieldEncoder, those
         that names of columns begin with, and the fields of the model. A model without fields has
@@ -113,7 +113,7 @@ class Names:
 
         Returns
         -------
-        group : ndarray of shape (len(columns),), intp
+        reported : ndarray of shape (len(columns),), intp
         names : list of str
         """
         seen = self._columns.seen
@@ -139,8 +139,8 @@ class Names:
             names = self.of(seen[order])
         else:
             names = [_variable_of(name, self._inputs) or name for name in self._known[seen[order]]]
-        group, names = _numbered(names, dict.fromkeys(names))
-        return group[np.argsort(order)], names
+        reported, names = _numbered(names, dict.fromkeys(names))
+        return reported[np.argsort(order)], names
 
     def _names_of_fields(self, field):
         """What the fields of the model are called, by the names of their columns."""

@@ -322,7 +322,7 @@ def top_interactions(
     learned = look.fitted.models
     batch = look.batcher(look.drawn(max_samples, check_random_state(random_state)))
     varies, best = varying(batch), [[] for _ in learned]
-    for i, j, mean, count in pairs_that_occur(batch, look.group, min_count):
+    for i, j, mean, count in pairs_that_occur(batch, look.reported, min_count):
         slots = batch.touched[i], batch.touched[j]
         for output, one in enumerate(learned):
             strength = mean * look.pair_weights(one, *slots)
@@ -397,10 +397,10 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
     chosen = fitted.columns.slots(np.array([names.find(column)]))[0]
     if not 0 <= chosen < len(fitted.columns):
         raise ValueError(f"Column {column!r} did not occur in training.")
-    group, _ = names.groups()
-    slots = np.arange(len(group))
-    if len(np.unique(group)) < len(group):
-        slots = np.flatnonzero(group == group[chosen])
+    reported, _ = names.reported_fields()
+    slots = np.arange(len(reported))
+    if len(np.unique(reported)) < len(reported):
+        slots = np.flatnonzero(reported == reported[chosen])
     vectors = []
     for learned in fitted.models:
         by_table, values = {}, tables_of(learned)
