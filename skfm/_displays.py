@@ -230,7 +230,7 @@ class LossCurveDisplay:
     Notes
     -----
     The training loss of a pass scores every row before the model learns from it: in the first
-    passes it lies above the loss on rows held out.
+    passes it may lie above the loss on rows held out.
 
     Examples
     --------
@@ -315,24 +315,22 @@ class LossCurveDisplay:
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        several = len(self.curves) > 1
         for name, (training, watched, kept) in self.curves.items():
-            of = f"{_short(name)}, " if name else ""
-            (line,) = ax.plot(np.arange(1, len(training) + 1), training, label=f"{of}training")
-            self.lines_.append(line)
             # Of several scores each has its color, and dashes tell validation from training.
-            style = {"color": line.get_color(), "linestyle": "--"} if name else {}
+            label = _short(name) if several else "training"
+            (line,) = ax.plot(np.arange(1, len(training) + 1), training, label=label)
+            self.lines_.append(line)
             if watched:
-                passes = np.arange(1, len(watched) + 1)
-                (line,) = ax.plot(passes, watched, label=f"{of}validation", **style)
+                style = {"color": line.get_color(), "linestyle": "--"} if several else {}
+                style["label"] = None if several else "validation"
+                (line,) = ax.plot(np.arange(1, len(watched) + 1), watched, **style)
                 self.lines_.append(line)
                 if 0 < kept <= len(watched):
-                    label = None if name else "kept"
-                    color = line.get_color()
+                    label, color = None if several else "kept", line.get_color()
                     ax.plot(kept, watched[kept - 1], "o", color=color, label=label)
         ax.set(xlabel="pass", ylabel=self.loss_name)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(self.lines_) > 8:
-            ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-        else:
-            ax.legend()
+        title = "dashed: validation" if several and len(self.lines_) > len(self.curves) else None
+        ax.legend(title=title, ncols=1 + (len(self.curves) - 1) // 10)
         return self

@@ -83,7 +83,8 @@ def draw(row, average, parts, target, n, path):
     ends = average + np.cumsum(sizes)
     figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.36 * len(sizes)), layout="constrained")
     colors = ["tab:orange" if size > 0 else "tab:blue" for size in sizes]
-    axes.barh(labels, sizes, left=ends - sizes, color=colors)
+    axes.barh(range(len(sizes)), sizes, left=ends - sizes, color=colors)
+    axes.set_yticks(range(len(sizes)), labels)
     for place, (size, end) in enumerate(zip(sizes, ends, strict=True)):
         side = 1 if size > 0 else -1
         axes.annotate(
@@ -94,12 +95,15 @@ def draw(row, average, parts, target, n, path):
             ha="left" if size > 0 else "right",
             va="center",
         )
-    axes.axvline(average, color="0.5", linewidth=1, linestyle="--")
-    axes.axvline(ends[-1], color="0.5", linewidth=1)
+    above = {"transform": axes.get_xaxis_transform(), "va": "bottom"}
+    for x, name, style in ((average, "average row", "--"), (ends[-1], "this row", "-")):
+        axes.axvline(x, color="0.5", linewidth=1, linestyle=style)
+        is_left = (x == average) == (average < ends[-1])
+        axes.text(x, 1.01, name, ha="right" if is_left else "left", **above)
     axes.use_sticky_edges = False  # bars would stick to the edge
     axes.margins(x=0.12)
     axes.invert_yaxis()
-    axes.set_xlabel(f"log-odds of {target}, from the average row (dashed) to this one")
+    axes.set_xlabel(f"log-odds of {target}")
     figure.savefig(path, dpi=120)
 
 
