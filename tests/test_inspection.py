@@ -41,6 +41,7 @@ from .common import (
     scores,
     small_clicks,
     targets,
+    vectors,
 )
 
 pytestmark = [
@@ -431,12 +432,18 @@ def test_columns_that_act_alike_are_found(cls):
     assert len(similar_columns(model, "place=ski2", 1)) == 1
 
 
-def test_cosines_are_those_of_the_factors():
+@pytest.mark.parametrize("cls", [FMRegressor, FFMRegressor, WideDeepRegressor])
+def test_cosines_are_those_of_the_vectors(cls):
     clicks = small_clicks()
-    model = FMRegressor(random_state=0, max_iter=3).fit(clicks.X, clicks.proba)
-    V = model.factors_[0].astype(float)
+    model = cls(random_state=0, max_iter=3, **fields_of(cls, clicks)).fit(clicks.X, clicks.proba)
+    V = vectors(model)[0].astype(float)
+    if cls is FFMRegressor:  # those for the own field never met anything
+        V[np.arange(48), clicks.fields] = 0
+    V = V.reshape(48, -1)
     V /= np.linalg.norm(V, axis=1)[:, None].clip(1e-12)
-    for name, cosine in similar_columns(model, 5, 100):
+    found = similar_columns(model, 5, 100)
+    assert len(found) == (model.coef_ != 0).sum() - 1 if cls is FMRegressor else 11
+    for name, cosine in found:
         assert cosine == pytest.approx(V[5] @ V[int(name.split()[1])], abs=1e-5)
 
 
