@@ -104,10 +104,10 @@ _SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what i
 class Bins:
     """A column for each interval [edge, next edge), then one for missing values.
 
-    None for numbers where there were none.
+    None for numbers where there were none. `least` is the least number in training.
     """
 
-    numeric = True
+    numeric, least = True, np.nan
 
     def __init__(self, edges, least=np.nan, any_seen=True):
         self.edges, self.least = edges, least

@@ -122,7 +122,7 @@ class Names:
             labels = [x if isinstance(x, str) else f"field {x}" for x in labels]
             order = dict.fromkeys(x if isinstance(x, str) else f"field {x}" for x in self._given)
             return _numbered(labels, order)
-        variables = self._variables or self._columns.fields.variables
+        variables = self._variables or self._columns.fields.first_columns
         if variables:
             starts = [(first, name) for name, firsts in variables.items() for first in firsts]
             first, names = zip(*sorted(starts), strict=True)
