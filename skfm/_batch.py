@@ -361,6 +361,10 @@ class Batch:
     def crosses(self):
         return self._batcher.crosses_of(self)
 
+    def crosses_apart(self):
+        """The crosses of the rows, by the fields that are crossed: over the same buckets."""
+        return self._batcher.crosses_apart(self)
+
     def renew_scratch(self):
         """Give up all scratch arrays, for others to take their place."""
         self._batcher.n_scratch = 0
@@ -445,11 +449,25 @@ class Batcher:
         self.n_scratch = 0
         return Batch(self, *self.engine.assemble(self, rows), self.fields.n_fields)
 
+    def _columns_of(self, batch):
+        """The column of each entry of a batch."""
+        slots = batch.indices if batch.touched is None else batch.touched.take(batch.indices)
+        return self.columns.seen.take(slots)
+
+    def crosses_apart(self, batch):
+        """The crosses of a batch that has distinct ones, by the fields that are crossed."""
+        columns, touched, parts = self._columns_of(batch), batch.crosses.touched, {}
+        order = np.argsort(touched)
+        for fields in self.crosses.tuples:
+            one = self.crosses.only(fields)
+            indptr, buckets, values = one(batch.indptr, columns, batch.values)
+            local = order[np.searchsorted(touched, buckets, sorter=order)]
+            parts[fields] = Batch(self, touched, indptr, local, values, 1)
+        return parts
+
     def crosses_of(self, batch):
         """The batch of the crosses of a batch."""
-        slots = batch.indices if batch.touched is None else batch.touched.take(batch.indices)
-        columns = self.columns.seen.take(slots)
-        indptr, buckets, values = self.crosses(batch.indptr, columns, batch.values)
+        indptr, buckets, values = self.crosses(batch.indptr, self._columns_of(batch), batch.values)
         touched, local = None, buckets
         if batch.touched is not None:
             touched, local = self.engine.distinct(buckets, self.stamp)

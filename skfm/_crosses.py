@@ -36,6 +36,10 @@ class Crosses:
         lengths = sorted({len(fields) for fields in tuples})
         self._by_length = [np.array([t for t in tuples if len(t) == n]) for n in lengths]
 
+    def only(self, fields):
+        """The same for a single cross of these fields."""
+        return Crosses([fields], self.n_fields, self.n_buckets)
+
     def __call__(self, indptr, columns, values):
         """Find the crosses of a batch.
 

@@ -137,11 +137,12 @@ class Fields:
 
     Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers. `ids` count from 0
     without gaps, as parameters have room for each; `labels` are the numbers that the user gave
-    them, None for the same ones. `names` are those of the variables that they encode, where
-    the matrix said so.
+    them, None for the same ones. Where the matrix said so, `variables` are the variables that
+    its columns encode, `first_columns` says where those of each begin, and `names` are those of
+    the variables that the fields encode.
     """
 
-    variables = names = None
+    variables = names = first_columns = None
 
     def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
@@ -160,7 +161,7 @@ class Fields:
 
     def name_after(self, variables):
         """Take the names of variables, a dict of the first columns of their fields, if they fit."""
-        self.variables = list(variables or [])
+        self.variables, self.first_columns = list(variables or []), dict(variables or {})
         starts = [start for starts in (variables or {}).values() for start in starts]
         if self.ascending and len(starts) and np.array_equal(self.starts, starts):
             self.names = [name for name, starts in variables.items() for _ in starts]

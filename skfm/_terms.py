@@ -130,6 +130,29 @@ class Term:
         """
         raise NotImplementedError
 
+    # -- what the score of a row is made of: `column_weights`, `pair_weights` and the rest ----
+
+    def column_weights(self, values, slots):
+        """What a unit of columns adds to the score by itself, (n,) float64; None: nothing.
+
+        ``values[table]`` has all rows of a table, by slots.
+        """
+
+    def pair_weights(self, values, field, i, j):
+        """What pairs of columns, in slots i and j, add to the score where both have one unit.
+
+        ``field[slot]`` is the field of a column. Returns float64 of the shape of i; None where
+        the term has nothing for pairs.
+        """
+
+    def other_parts(self, evaluation):
+        """The rest of the scores of a batch, (B,) each, by a kind and the fields it is of."""
+        return {}
+
+    def vectors(self, values, field, slots):
+        """By table, a vector for each column: columns with like vectors interact alike."""
+        return {}
+
 
 def filled(width, number=0.0):
     """Initial values of a table: the same number everywhere."""
@@ -167,6 +190,19 @@ class Linear(Term):
             seen["cross_coef"] = values[self.table][:, 0]
             return
         _see_linear(columns.per_value(values[self.table])[:, 0], columns, seen)
+
+    def column_weights(self, values, slots):
+        if self.of == "columns":
+            return values[self.table][slots, 0].astype(np.float64)
+
+    def other_parts(self, evaluation):
+        if self.of == "columns":
+            return {}
+        weights, parts = evaluation[self.table], evaluation.batch.crosses_apart()
+        return {
+            ("cross", fields): evaluation.engine.row_sums(batch, weights)
+            for fields, batch in parts.items()
+        }
 
 
 class Interactions(Term):
@@ -222,6 +258,30 @@ class Interactions(Term):
             own = V[np.arange(len(V)), columns.field]
             _multiply_out(m, met, (own * own).sum(axis=1), seen)
 
+    def column_weights(self, values, slots):
+        return values[self.table][slots, 0].astype(np.float64)
+
+    def pair_weights(self, values, field, i, j):
+        if self.n_factors:
+            V = self._by_field(values)
+            return _products(V[i, field[j]], V[j, field[i]])
+
+    def vectors(self, values, field, slots):
+        if not self.n_factors:
+            return {}
+        V = self._by_field(values)[slots]
+        if self.n_fields > 1:  # those for the own field learn only where it has several values
+            V[np.arange(len(slots)), field[slots]] = 0
+        return {self.table: V.reshape(len(slots), -1)}
+
+    def _by_field(self, values):
+        V = values[self.table][:, 1:]
+        return V.reshape(len(V), self.n_fields, -1)
+
+
+def _products(left, right):
+    return np.einsum("nk,nk->n", left, right, dtype=np.float64)
+
 
 def _see_linear(w, columns, seen):
     seen["coef"] = seen["coef"] + w if "coef" in seen else w
@@ -271,6 +331,12 @@ class PooledInteractions(Term):
         seen["embeddings_interact"] = True
         if len(columns.shifted):
             _multiply_out(m, V @ (m @ V), np.vecdot(V, V), seen)
+
+    def pair_weights(self, values, field, i, j):
+        return _products(values[self.table][i], values[self.table][j])
+
+    def vectors(self, values, field, slots):
+        return {self.table: values[self.table][slots]}
 
 
 class FieldWeighted(Term):
@@ -324,6 +390,13 @@ class FieldWeighted(Term):
             np.add.at(pooled, columns.field, m[:, None] * V)
             met = np.vecdot(V, (r @ pooled)[columns.field])
             _multiply_out(m, met, r.diagonal()[columns.field] * np.vecdot(V, V), seen)
+
+    def pair_weights(self, values, field, i, j):
+        V, r = values["factors"], values["field_weights"]
+        return r[field[i], field[j]] * _products(V[i], V[j])
+
+    def vectors(self, values, field, slots):
+        return {"factors": values["factors"][slots]}
 
 
 class Network(Term):
@@ -420,6 +493,12 @@ class Network(Term):
                 seen["intercepts"][0] = seen["intercepts"][0] - left_out
             else:
                 seen["constant"] -= left_out[0]
+
+    def other_parts(self, evaluation):
+        return {("network", ()): self.forward(evaluation)[0]}
+
+    def vectors(self, values, field, slots):
+        return {"embeddings": values["embeddings"][slots]}
 
 
 # Each activation, and its derivative given its output.
