@@ -93,6 +93,51 @@ class Crosses:
             np.clip(product, -MAX_VALUE, MAX_VALUE, out=product)
         return which // len(fields), (found % np.uint64(self.n_buckets)).astype(np.intp), product
 
+    def graph(self, entries, weights):
+        """Write Σ of the weights of buckets, each times the value of its cross, into a graph.
+
+        Every combination of entries is hashed, and counts if its fields are crossed.
+        """
+        graph, totals, nothing = entries.graph, [], self.n_fields
+        hashes = mix(entries.fitted.columns.seen.astype(np.uint64))
+        fields = np.where(entries.fields < 0, nothing, entries.fields)
+        for tuples in self._by_length:
+            n = tuples.shape[1]
+            if (nothing + 1) ** n > MAX_PER_BATCH:
+                raise ValueError(
+                    f"Crosses of {n} of {self.n_fields} fields are too many combinations for ONNX. "
+                    "Cross fewer, or merge fields (fields=)."
+                )
+            is_crossed = np.zeros((nothing + 1,) * n)
+            is_crossed[tuple(tuples.T)] = 1
+            found = product = where = None
+            for position in range(n):
+                # Entries go along an axis of their own for each field of a cross.
+                axes = [1 + axis for axis in range(n) if axis != position]
+
+                def along(tensor, axes=axes):
+                    return graph("Unsqueeze", tensor, np.array(axes))
+
+                value, field = along(entries.values), along(graph("Gather", fields, entries.slots))
+                if position == 0:
+                    found, product, where = along(entries.take(_signed(mix(hashes)))), value, field
+                    continue
+                found = graph.mix(graph("Add", found, along(entries.take(_signed(hashes)))))
+                product = graph("Mul", product, value)
+                product = graph("Clip", product, np.array(-MAX_VALUE), np.array(MAX_VALUE))
+                where = graph("Add", graph("Mul", where, np.array(nothing + 1)), field)
+            found = graph("Cast", found, to=np.uint64)
+            bucket = graph("Cast", graph("Mod", found, np.uint64(self.n_buckets)), to=np.int64)
+            counted = graph("Mul", product, graph("Gather", is_crossed.ravel(), where))
+            weight = graph("Cast", graph("Gather", weights, bucket), to=float)
+            axes = range(1, n + 1)
+            totals.append(graph.sum(graph("Mul", counted, weight), *axes))
+        return graph.total(totals)
+
+
+def _signed(hashes):
+    return hashes.view(np.int64)
+
 
 def check_crosses(crosses, fields, n_buckets, feature_names=None):
     """Turn the `crosses` parameter into `Crosses` of `fields`; None if there are none.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._graph import Symbols
 from ._tables import Layout, Table, n_numbers, solver_of
 from ._terms import Evaluation, filled
 
@@ -83,6 +84,11 @@ class Model:
     def per_row(self):
         """How many numbers a row of the data is turned into."""
         return sum(term.per_row for term in self.terms)
+
+    @property
+    def per_entry(self):
+        """How many parameters a column has."""
+        return parameters_per_column(self.terms)
 
     @property
     def needs_rows(self):
@@ -231,15 +237,24 @@ class Model:
 
     def attributes(self, columns):
         """The parameters as users see them, by name."""
-        # Another thread may have given rows to columns that have not joined yet.
-        values = {
-            name: table.value[: len(columns)] if table.of == "columns" else table.value
-            for name, table in self.tables.items()
-        }
-        seen = {"constant": 0.0}
+        values, seen = self._values(columns), {"constant": 0.0}
         for term in self.terms:
             term.attributes(columns, values, seen)
         return seen
+
+    def _values(self, columns):
+        """The whole tables."""
+        # Another thread may have given rows to columns that have not joined yet.
+        return {
+            name: table.value[: len(columns)] if table.of == "columns" else table.value
+            for name, table in self.tables.items()
+        }
+
+    def graph(self, entries):
+        """Write the raw scores of some rows into a graph of ONNX; return their name."""
+        symbols = Symbols(entries, self._values(entries.fitted.columns))
+        scores = [term.graph(symbols) for term in self.terms]
+        return entries.graph.total([*scores, symbols["bias"][0].astype(float)])
 
 
 def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
