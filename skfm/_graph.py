@@ -5,6 +5,7 @@ which become constants, and returns the name of what it computes.
 """
 
 import copy
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -51,6 +52,18 @@ class Graph:
         inner = copy.copy(self)
         inner.nodes = []
         return inner
+
+    def choose(self, condition, *write):
+        """What the first function writes where a condition holds, else the second.
+
+        Both take a graph, and return the name of a tensor of float64.
+        """
+        branches, double = {}, self.onnx.TensorProto.DOUBLE
+        for name, function in zip(("then_branch", "else_branch"), write, strict=True):
+            inner = self.inner()
+            found = self.onnx.helper.make_tensor_value_info(function(inner), double, None)
+            branches[name] = self.onnx.helper.make_graph(inner.nodes, name, [], [found])
+        return self("If", condition, **branches)
 
     def new_name(self, stem):
         """A name that nothing has yet."""
@@ -171,7 +184,7 @@ class Entries:
     def __init__(self, graph, columns, values, fitted):
         self.graph, self.fitted = graph, fitted
         known, nothing = fitted.columns, len(fitted.columns)
-        self.n_fields, self.fields = known.fields.n_fields, np.append(known.field, -1)
+        self.n_fields, self.field = known.fields.n_fields, known.field
         # Padding counts as the column before the first.
         number = graph("Add", graph("Max", columns, np.array(-1)), np.array(1))
         slot_of = np.full(len(known.slot_of) + 1, nothing, np.int32)
@@ -201,8 +214,17 @@ class Entries:
             values = graph("Clip", values, np.array(-MAX_VALUE), np.array(MAX_VALUE))
         self.values, self._pool = values, None
 
+    def within(self, graph):
+        """The same entries for an inner graph."""
+        other = copy.copy(self)
+        other.graph = graph
+        return other
+
     def take(self, per_column):
-        """Numbers of the columns that the entries are in: (B, M) or (B, M, width)."""
+        """Numbers of the columns that the entries are in: (B, M) or (B, M, width).
+
+        They are 0 where nothing counts.
+        """
         nothing = np.zeros((1, *per_column.shape[1:]), per_column.dtype)
         taken = self.graph("Gather", np.concatenate([per_column, nothing]), self.slots)
         return taken if per_column.dtype != np.float32 else self.graph("Cast", taken, to=float)
@@ -213,11 +235,14 @@ class Entries:
         if self._pool is None:
             self._pool = graph("Unsqueeze", self.values, np.array([1]))
             if self.n_fields > 1:
-                field = graph("Gather", self.fields.astype(np.int64), self.slots)
-                numbers = np.arange(self.n_fields)[:, None]
-                is_in = graph("Equal", graph("Unsqueeze", field, np.array([1])), numbers)
-                self._pool = graph("Mul", graph("Cast", is_in, to=float), self._pool)
+                self._pool = graph("Mul", graph("Cast", self.is_in, to=float), self._pool)
         return graph("MatMul", self._pool, self.take(table))
+
+    @cached_property
+    def is_in(self):
+        """Whether each entry is in each field, booleans of shape (B, F, M)."""
+        number = self.graph("Unsqueeze", self.take(1 + self.field), np.array([1]))
+        return self.graph("Equal", number, np.arange(1, 1 + self.n_fields, dtype=np.int32)[:, None])
 
 
 class Symbols:
@@ -238,7 +263,7 @@ class Symbols:
 
     def field_of_columns(self, n_fields):
         """The field of each column; 0 for a model that has only one."""
-        return self.entries.fields[:-1] if n_fields > 1 else 0
+        return self.entries.field if n_fields > 1 else 0
 
     def pooled(self, name, table):
         """Rows of a table summed by field, written once for each name."""
@@ -275,7 +300,7 @@ def raw_scores(graph, fitted, columns, values):
     if fitted.crosses:
         longest = max(map(len, fitted.crosses.tuples))
         combinations = graph("Pow", graph("Cast", n_entries, to=float), np.array(longest))
-        per_row += [graph("Cast", combinations, to=np.int64)]
+        per_row += [graph("Cast", graph("Mul", combinations, np.array(1 / 16)), to=np.int64)]
     size = graph("Div", np.array([_NUMBERS]), graph.total(per_row))
     size = graph("Max", size, np.array(1))
     n_parts = graph("Div", graph("Sub", graph("Add", n_rows, size), np.array(1)), size)
@@ -295,4 +320,4 @@ def raw_scores(graph, fitted, columns, values):
     ]
     tensors = [[helper.make_tensor_value_info(*of) for of in some] for some in (inputs, outputs)]
     part = helper.make_graph(body.nodes, "part", *tensors)
-    return graph("Loop", n_parts, "", np.empty((0, n_outputs)), body=part)
+    return graph("Loop", n_parts, np.array(True), np.empty((0, n_outputs)), body=part)

@@ -16,7 +16,8 @@ def register():
     models = [getattr(skfm, name) for name in skfm.__all__]
     models = [cls for cls in models if isinstance(cls, type) and issubclass(cls, FactorizationBase)]
     for cls in models:
-        options = {"zipmap": [True, False, "columns"]} if hasattr(cls, "predict_proba") else None
+        options = {"zipmap": [True, False, "columns"], "nocl": [False]}
+        options = options if hasattr(cls, "predict_proba") else None
         update_registered_converter(
             cls, f"Skfm{cls.__name__}", _shape_predictions, _convert_estimator, options=options
         )
