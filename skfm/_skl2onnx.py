@@ -34,8 +34,9 @@ def _set_types(operator, described):
         "O": data_types.StringTensorType,
     }
     for output, (_, dtype, *width) in zip(operator.outputs, described, strict=True):
-        floats = data_types.DoubleTensorType if dtype == float else data_types.FloatTensorType
-        output.set_type(of.get(np.dtype(dtype).kind, floats)([None, *width]))
+        dtype = np.dtype(dtype)
+        floats = [data_types.FloatTensorType, data_types.DoubleTensorType][dtype.itemsize == 8]
+        output.set_type(of.get(dtype.kind, floats)([None, *width]))
 
 
 def _shape_predictions(operator):

@@ -271,7 +271,7 @@ def test_what_cannot_be_exported_is_refused_with_what_to_do():
 def test_too_many_combinations_of_fields_are_refused():
     X = np.eye(300)[np.arange(600) % 300] + np.eye(300)[np.arange(600) // 2]
     model = WideDeepClassifier(0, crosses=[(0, 1, 2, 3)], fields=300, max_iter=1)
-    with pytest.warns(Warning):
+    with pytest.warns(Warning, match=""):
         model.fit(X, np.arange(600) % 2)
     with pytest.raises(ValueError, match="Crosses of 4 of 300 fields are too many"):
         to_onnx(model)
