@@ -257,8 +257,8 @@ class Model:
         return entries.graph.total([*scores, symbols["bias"][0].astype(float)])
 
 
-def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
-    """Raise ValueError if training needs more memory than there is.
+def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies):
+    """Bytes that training needs, how many numbers a column takes, and other parameters.
 
     Parameters
     ----------
@@ -272,13 +272,18 @@ def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
     n_copies : int
         How many copies of all parameters and states there are at a time.
     """
-    available = _memory_of_machine()
     layouts = layouts_of(terms).values()
     numbers = {layout.name: n_numbers(layout, settings) for layout in layouts}
     per_column = n_outputs * sum(numbers[x.name] for x in layouts if x.of == "columns")
     others = n_outputs * sum(x.n_rows * numbers[x.name] for x in layouts if x.of != "columns")
     per_batch = batch_size * sum(term.per_row for term in terms)
-    needed = 4 * (n_copies * (n_columns * per_column + others) + 3 * per_batch)
+    return 4 * (n_copies * (n_columns * per_column + others) + 3 * per_batch), per_column, others
+
+
+def check_memory(terms, settings, n_columns, *sizes):
+    """Raise ValueError if training needs more memory than there is; see `memory_needed`."""
+    needed, per_column, others = memory_needed(terms, settings, n_columns, *sizes)
+    available = _memory_of_machine()
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
