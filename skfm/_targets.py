@@ -51,7 +51,8 @@ class Labels:
     def check(y, name="y"):
         check_values(y, name, times=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
-        check_classification_targets(y)
+        with np.errstate(invalid="ignore"):  # it looks whether labels are integers by a cast
+            check_classification_targets(y)
         return y
 
     @classmethod

@@ -83,9 +83,7 @@ def main():
             print(f"  {name:20} {engine:6} {fits / MB:7.2f} / {predicts / MB:.2f}", flush=True)
     print("MB that fit is estimated to need / that it needs at most")
     for name in MODELS:
-        estimate, peak = in_own_process(
-            estimate_and_peak, name, 20_000 * times, 50_000 * times
-        )
+        estimate, peak = in_own_process(estimate_and_peak, name, 20_000 * times, 50_000 * times)
         ratio = estimate / peak
         print(f"  {name:20} {estimate / MB:7.0f} / {peak / MB:.0f}  ({ratio:.2f})", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +92,9 @@ def main():
             [*command, str(20 * times)], cwd=ROOT, capture_output=True, text=True, check=True
         )
     chunks = np.array(done.stdout.split(), int)
-    print(f"{len(chunks)} trainings killed, {len(chunks)} checkpoints went on, to {chunks[-1]} chunks")
+    print(
+        f"{len(chunks)} trainings killed, {len(chunks)} checkpoints went on, to {chunks[-1]} chunks"
+    )
 
 
 if __name__ == "__main__":

@@ -93,31 +93,33 @@ def main():
     train, test, y, _ = train_test_split(frame, y, random_state=0, stratify=y)
     test = damaged(test.sample(args.rows, replace=True, random_state=0))
     print(f"{len(train):,} rows of {frame.shape[1]} variables; ms for 1 / {args.rows:,} rows")
-    for name, params in MODELS.items():
-        estimator = getattr(skfm, name)(max_iter=5, random_state=0, **params)
-        model = make_pipeline(FieldEncoder(), estimator).fit(train, y)
-        data = to_onnx(model).SerializeToString()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(data, options)
-        inputs, one = inputs_of(test, session), test[:1]
-        one_input = {key: array[:1] for key, array in inputs.items()}
-        found = session.run(["probabilities"], inputs)[0]
-        apart = np.abs(found - model.predict_proba(test)).max()
-        times = [
-            milliseconds(call)
-            for call in (
-                lambda: session.run(None, one_input),
-                lambda: session.run(None, inputs),
-                lambda: model.predict_proba(one),
-                lambda: model.predict_proba(test),
-            )
-        ]
-        print(
-            f"  {name:18} apart {apart:.0e}; onnxruntime {times[0]:.2f} / {times[1]:.0f}, "
-            f"skfm {times[2]:.2f} / {times[3]:.0f}; {len(data) / 1e6:.1f} MB",
-            flush=True,
-        )
+    for name in MODELS:
+        print(f"  {name:18} {measured(name, train, y, test)}", flush=True)
+
+
+def measured(name, train, y, test):
+    """What is found of one model, as a line."""
+    estimator = getattr(skfm, name)(max_iter=5, random_state=0, **MODELS[name])
+    model = make_pipeline(FieldEncoder(), estimator).fit(train, y)
+    data = to_onnx(model).SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options)
+    inputs, one = inputs_of(test, session), test[:1]
+    one_input = {key: array[:1] for key, array in inputs.items()}
+    found = session.run(["probabilities"], inputs)[0]
+    apart = np.abs(found - model.predict_proba(test)).max()
+    calls = [
+        lambda: session.run(None, one_input),
+        lambda: session.run(None, inputs),
+        lambda: model.predict_proba(one),
+        lambda: model.predict_proba(test),
+    ]
+    times = [*map(milliseconds, calls)]
+    return (
+        f"apart {apart:.0e}; onnxruntime {times[0]:.2f} / {times[1]:.0f}, "
+        f"skfm {times[2]:.2f} / {times[3]:.0f}; {len(data) / 1e6:.2f} MB"
+    )
 
 
 if __name__ == "__main__":
