@@ -10,8 +10,9 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from skfm import FFMClassifier, FMClassifier, FwFMClassifier, WideDeepClassifier, _model
+from skfm.datasets import make_clicks
 
-from .common import every_classifier, every_solver, few_passes, small_clicks
+from .common import every_classifier, every_solver, few_passes
 
 pytestmark = few_passes
 
@@ -59,7 +60,7 @@ def test_the_estimate_of_memory_is_what_a_fit_takes(model, solver, monkeypatch):
 
 @every_classifier
 def test_repeated_calls_leave_nothing_behind(cls, engine_name):
-    clicks = small_clicks(100)
+    clicks = make_clicks(1000, n_fields=4, n_categories=1000, random_state=0)
     model = cls(4, max_iter=1, random_state=0, engine=engine_name)
 
     def repeat(n):
@@ -69,6 +70,7 @@ def test_repeated_calls_leave_nothing_behind(cls, engine_name):
             model.predict_proba(clicks.X[:1])
 
     repeat(1)
-    held = traced(lambda: repeat(4))[1]
+    held = traced(lambda: repeat(6))[1]
     size = len(pickle.dumps(model))
-    assert held < size + 50_000  # the last model may be in other memory than the one before
+    # The last model takes other memory than the one before; caches of Python fill up slowly.
+    assert held < size + 150_000 < 4 * size
