@@ -257,7 +257,7 @@ class Model:
         return entries.graph.total([*scores, symbols["bias"][0].astype(float)])
 
 
-def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies):
+def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies, n_features):
     """Bytes that training needs, how many numbers a column takes, and other parameters.
 
     Parameters
@@ -271,13 +271,17 @@ def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies):
     n_outputs : int
     n_copies : int
         How many copies of all parameters and states there are at a time.
+    n_features : int
+        Columns of the matrix, if the model has yet to number them: 4 bytes each, and 1 to find
+        those that occur.
     """
     layouts = layouts_of(terms).values()
     numbers = {layout.name: n_numbers(layout, settings) for layout in layouts}
     per_column = n_outputs * sum(numbers[x.name] for x in layouts if x.of == "columns")
     others = n_outputs * sum(x.n_rows * numbers[x.name] for x in layouts if x.of != "columns")
     per_batch = batch_size * sum(term.per_row for term in terms)
-    return 4 * (n_copies * (n_columns * per_column + others) + 3 * per_batch), per_column, others
+    numbers_of_model = n_copies * (n_columns * per_column + others) + 3 * per_batch
+    return 4 * numbers_of_model + 5 * n_features, per_column, others
 
 
 def check_memory(terms, settings, n_columns, *sizes):

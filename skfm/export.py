@@ -159,9 +159,9 @@ def _steps(model):
     steps = [("", model)]
     if isinstance(model, Pipeline):
         steps = [(n, step) for n, step in model.steps if step not in (None, "passthrough")]
-    *encoders, (_, estimator) = steps
-    expected = [FieldEncoder] * len(encoders[:1]) + [()] * len(encoders[1:]) + [FactorizationBase]
-    for (name, step), kind in zip(steps, expected, strict=True):
+    kinds = [FieldEncoder, FactorizationBase][-len(steps) :]
+    kinds += [()] * (len(steps) - len(kinds))  # a third step is of no kind
+    for (name, step), kind in zip(steps, kinds, strict=True):
         if not isinstance(step, kind):
             what = f"step {name!r} is" if name else "the model is"
             raise TypeError(
@@ -171,7 +171,8 @@ def _steps(model):
                 "best_estimator_."
             )
         check_is_fitted(step)
-    return encoders[0][1] if encoders else None, estimator
+    *encoder, estimator = [step for _, step in steps]
+    return encoder[0] if encoder else None, estimator
 
 
 if find_spec("skl2onnx"):

@@ -41,7 +41,7 @@ def traced(call):
 @every_solver
 @pytest.mark.parametrize("model", LARGE, ids=lambda model: type(model).__name__)
 def test_the_estimate_of_memory_is_what_a_fit_takes(model, solver, monkeypatch):
-    """Beside it only the order of rows and the numbers of columns take memory."""
+    """Beside it only the order of rows and the entries of a batch take memory."""
     rng, width = np.random.default_rng(0), N_COLUMNS // 4
     columns = np.stack([rng.permutation(width) + width * field for field in range(4)], axis=1)
     X = csr_array(
@@ -55,6 +55,20 @@ def test_the_estimate_of_memory_is_what_a_fit_takes(model, solver, monkeypatch):
         solver=solver, engine="numpy", max_iter=2, tol=None, random_state=0
     )
     peak, _ = traced(lambda: model.fit(X, y))
+    assert found[-1][0] == pytest.approx(peak, rel=0.2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_columns_that_do_not_occur_count_in_the_estimate(monkeypatch):
+    n, found = 1 << 22, []
+    columns = np.random.default_rng(0).integers(n, size=(500, 2))
+    columns.sort(axis=1)
+    columns[:, 1] += columns[:, 0] == columns[:, 1]
+    X = csr_array((np.ones(1000), columns.ravel(), np.arange(0, 1001, 2)), shape=(500, n + 1))
+    real = _model.memory_needed
+    monkeypatch.setattr(_model, "memory_needed", lambda *a: found.append(real(*a)) or found[-1])
+    model = FMClassifier(8, engine="numpy", max_iter=2, tol=None, random_state=0)
+    peak, _ = traced(lambda: model.fit(X, np.arange(500) % 2))
     assert found[-1][0] == pytest.approx(peak, rel=0.2)
 
 
