@@ -273,7 +273,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
         largest_batch = min(batch_size, len(rows))
         n_columns = len(columns) + len(new)
-        check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies)
+        n_features = 0 if before else data.X.shape[1]
+        check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies, n_features)
         models = []
         for output in outputs:
             if before:

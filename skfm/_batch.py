@@ -169,7 +169,7 @@ class Columns:
         fresh = np.zeros(len(self.slot_of), bool)
         for chunk in _chunks(rows):
             fresh[columns_of(X, chunk)] = True
-        fresh &= (self.slot_of < 0) | (self.slot_of >= len(self))
+        fresh[self.seen] = False
         return np.flatnonzero(fresh)
 
     def joining(self, X, batches, weight, may_shift):

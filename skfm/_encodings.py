@@ -2,7 +2,8 @@
 
 An encoding has `widths`, the numbers of columns of its fields, ``encode(cells)``,
 ``decode(columns)``, where the columns are those of the encoding in a sparse matrix, and
-``labels()``; `numeric` says whether its cells are numbers.
+``labels()``; `numeric` says whether its cells are numbers. ``graph(graph, cells, ...)`` writes what
+`encode` does into a graph of ONNX: columns, int64, and values, float32, of shape (n, fields).
 """
 
 import re
@@ -92,10 +93,38 @@ class Vocabulary:
         cells = np.array([*texts, *[np.nan] * self.has_missing, None], object)
         return cells[_only_column(columns)]
 
+    def graph(self, graph, cells, missing):
+        """`missing` is the text of a missing value."""
+        if missing in self.column_of:
+            raise ValueError(
+                f"Variable {cells!r} has the category {missing!r}, which is to stand for a missing "
+                "value, too: pass another text as missing_text."
+            )
+        unknown = self.widths[0] - 1
+        of_text = {missing: unknown - self.has_missing}
+        for text, column in self.column_of.items():
+            if not _SURROGATE.search(text):  # a string of ONNX has none
+                of_text[text] = column
+        columns = graph(
+            "LabelEncoder",
+            cells,
+            keys_strings=[*of_text],
+            values_int64s=[*of_text.values()],
+            default_int64=unknown,
+        )
+        return columns, _ones_like(graph, columns)
+
     def labels(self):
         for text in sorted(self.column_of, key=self.column_of.get):
             yield "=" + "\\" * bool(_SPECIAL.fullmatch(text)) + text
         yield from ["=<missing>"] * self.has_missing + ["=<unknown>"]
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _ones_like(graph, columns):
+    return graph("Expand", np.float32(1), graph("Shape", columns))
 
 
 _SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what is escaped so
@@ -148,6 +177,13 @@ class Bins:
         """The lower end of each bin; of the first the least number there was."""
         least = [self.least] if self.widths[0] > 1 else []
         return np.array([*least, *self.edges, np.nan])[_only_column(columns)]
+
+    def graph(self, graph, numbers, missing):
+        last = np.array(self.widths[0] - 1)
+        reached = graph("GreaterOrEqual", numbers, self.edges.astype(float)[None])
+        columns = graph("ReduceSum", graph("Cast", reached, to=np.int64), np.array([1]))
+        columns = graph("Where", graph("IsNaN", numbers), last, graph("Min", columns, last))
+        return columns, _ones_like(graph, columns)
 
     def labels(self):
         edges = [str(edge).removesuffix(".0") for edge in (self.edges + 0.0).tolist()]
@@ -220,6 +256,39 @@ class Knots:
         cells[row_of_entries(columns)[columns.indices == self.widths[0] - 1]] = np.nan
         return cells
 
+    def graph(self, graph, numbers, missing):
+        absent, two, last = graph("IsNaN", numbers), np.array(2), len(self.knots) - 1
+        # How far a number is in each interval, from 0 to 1; the sum is its place.
+        number = graph("Where", absent, self.knots[0], numbers)
+        number = graph("Clip", number, self.knots[0], self.knots[-1])
+        shares = graph("Div", graph("Sub", number, self.knots[:-1]), np.diff(self.knots))
+        shares = graph("Clip", shares, np.array(0.0), np.array(1.0))
+        place = graph("ReduceSum", shares, np.array([1]))
+        left = graph("Min", graph("Cast", place, to=np.int64), np.array(last - 1))
+        share = graph("Sub", place, graph("Cast", left, to=float))
+        share = graph("Cast", share, to=np.float32)
+        rest, half = graph("Sub", np.float32(1), share), graph("Div", left, two)
+        even = graph("Equal", graph("Mul", half, two), left)
+        columns = graph("Div", graph("Add", left, np.array(1)), two), half
+        values = graph("Where", even, rest, share), graph("Where", even, share, rest)
+        # Frequent and missing numbers, which have columns of their own.
+        is_one = graph("Concat", graph("Equal", numbers, self.frequent[None]), absent, axis=1)
+        is_one = graph("Cast", is_one, to=np.int64)
+        n_even = self.widths[0] - len(self.frequent) - 1
+        column = graph("Add", graph("ArgMax", is_one, axis=1), np.array(n_even))
+        alone = graph("Greater", graph("ReduceSum", is_one, np.array([1])), np.array(0))
+        column = graph("Where", alone, column, columns[0])
+        other = graph("Where", alone, np.array(0), columns[1])
+        return (
+            graph("Concat", column, graph("Add", other, np.array(self.widths[0])), axis=1),
+            graph(
+                "Concat",
+                graph("Where", alone, np.float32(1), values[0]),
+                graph("Where", alone, np.float32(0), values[1]),
+                axis=1,
+            ),
+        )
+
     def labels(self):
         even, odd, frequent = (
             [str(number).removesuffix(".0") for number in (numbers + 0.0).tolist()]
@@ -264,6 +333,13 @@ class Value:
         value, missing = columns.toarray().astype(np.float64).T
         return np.where(missing != 0, np.nan, value * self.scale + self.mean)
 
+    def graph(self, graph, numbers, missing):
+        absent = graph("IsNaN", numbers)
+        value = graph("Div", graph("Sub", numbers, np.array(self.mean)), np.array(self.scale))
+        value = graph("Clip", value, np.array(-MAX_VALUE), np.array(MAX_VALUE))
+        value = graph("Cast", graph("Where", absent, np.array(1.0), value), to=np.float32)
+        return graph("Cast", absent, to=np.int64), value
+
     def labels(self):
         return ["", "=<missing>"]
 
@@ -296,6 +372,13 @@ class Buckets:
         which = np.arange(counts.sum()) + np.repeat(start - np.cumsum(counts) + counts, counts)
         weight = 1 / counts if self.pooling == "mean" else np.ones(len(counts))
         return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
+
+    def graph(self, graph, cells, missing):
+        raise ValueError(
+            f"ONNX cannot hash, and the FieldEncoder hashes variable {cells!r} (n_buckets). Fit it "
+            "with a vocabulary (n_buckets=None), or export the last step of the pipeline alone "
+            "and give it the entries of encoder.transform(X)."
+        )
 
     def _parts(self, value):
         """The texts of the values in one cell; None if there are none."""

@@ -51,7 +51,8 @@ class Labels:
     def check(y, name="y"):
         check_values(y, name, times=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
-        check_classification_targets(y)
+        with np.errstate(invalid="ignore"):  # it looks whether labels are integers by a cast
+            check_classification_targets(y)
         return y
 
     @classmethod
@@ -140,6 +141,38 @@ class Labels:
     def continued(self):
         return self
 
+    def graph(self, graph, raw):
+        """Write the outputs of a classifier into a graph of ONNX; return their names."""
+        if self.n_outputs == 1:
+            which = graph("Greater", graph("Reshape", raw, np.array([-1])), np.array(0.0))
+            which = graph("Cast", which, to=np.int64)
+            proba = graph("Sigmoid", graph("Mul", raw, np.array([-1.0, 1.0])))
+        else:
+            which = graph("ArgMax", raw, axis=1, keepdims=0)
+            log_sigmoid = graph("Neg", graph("Softplus", graph("Neg", raw)))
+            proba = graph("Softmax", log_sigmoid, axis=1)
+        label = graph("Gather", self._classes_of_onnx(), which)
+        return label, graph("Cast", proba, to=np.float32)
+
+    @property
+    def outputs(self):
+        """The outputs of a graph of ONNX: name, type and, of two dimensions, the second."""
+        classes = self._classes_of_onnx()
+        return [("label", classes.dtype), ("probabilities", np.dtype(np.float32), len(classes))]
+
+    def _classes_of_onnx(self):
+        """Labels of a type that ONNX has; ValueError if they have another."""
+        kind = self.classes.dtype.kind
+        texts = kind in "UTO" and all(isinstance(label, str) for label in self.classes.tolist())
+        large = kind == "u" and self.classes.max() > np.iinfo(np.int64).max
+        if large or (kind not in "biuf" and not texts):
+            raise ValueError(
+                f"ONNX has no labels such as {self.classes.tolist()[0]!r}: fit with labels that "
+                "are integers (int64), floats, booleans or strings."
+            )
+        types = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}
+        return self.classes.astype(types.get(kind, object))
+
 
 class Numbers:
     """Numbers, standardized for training.
@@ -196,3 +229,10 @@ class Numbers:
     def continued(self):
         """The same for more data: what was constant need not stay so."""
         return Numbers(self.mean, self.scale or abs(self.mean) or 1.0)
+
+    outputs = [("variable", np.dtype(np.float64), 1)]
+
+    def graph(self, graph, raw):
+        """Write the output of a regressor into a graph of ONNX, as `Labels` does."""
+        in_units = graph("Mul", raw, np.array(float(self.scale)))
+        return [graph("Add", in_units, np.array(float(self.mean)))]

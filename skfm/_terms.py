@@ -112,6 +112,13 @@ class Term:
         """Add the gradients of Σ delta·score to the evaluation; delta has shape (B,)."""
         raise NotImplementedError
 
+    def graph(self, symbols):
+        """Write the scores of `forward` into a graph of ONNX; return their name.
+
+        ``symbols[table]`` is a whole table, ``symbols.graph`` adds nodes.
+        """
+        raise NotImplementedError
+
     def attributes(self, columns, values, seen):
         """Add to what users see of the parameters, a dict.
 
@@ -185,6 +192,12 @@ class Linear(Term):
         batch = evaluation.batch.part(self.of)
         evaluation.add(self.table, evaluation.engine.column_sums(batch, delta)[:, None])
 
+    def graph(self, symbols):
+        weights = symbols[self.table][:, 0]
+        if self.of == "columns":
+            return symbols.row_sums(weights)
+        return symbols.entries.fitted.crosses.graph(symbols.entries, weights)
+
     def attributes(self, columns, values, seen):
         if self.of == "crosses":
             seen["cross_coef"] = values[self.table][:, 0]
@@ -246,6 +259,18 @@ class Interactions(Term):
         gradient = evaluation.engine.interact_gradient(evaluation.batch, V, memory, delta)
         evaluation.add(self.table, gradient)
 
+    def graph(self, symbols):
+        graph, F = symbols.graph, self.n_fields
+        w, V = np.split(symbols[self.table], [1], axis=1)
+        linear = symbols.row_sums(w[:, 0])
+        if not self.n_factors:
+            return linear
+        own = V.reshape(len(V), F, -1)[np.arange(len(V)), symbols.field_of_columns(F)]
+        E = graph("Reshape", symbols.pooled(self.table, V), np.array([-1, F, F, own.shape[1]]))
+        met = graph("Mul", E, graph("Transpose", E, perm=[0, 2, 1, 3]))
+        squares = symbols.row_sums(_squares(own), power=2)
+        return graph("Add", linear, symbols.half(graph.sum(met, 1, 2, 3), squares))
+
     def attributes(self, columns, values, seen):
         w, V = np.split(columns.per_value(values[self.table]), [1], axis=1)
         _see_linear(w[:, 0], columns, seen)
@@ -281,6 +306,11 @@ class Interactions(Term):
 
 def _products(left, right):
     return np.einsum("nk,nk->n", left, right, dtype=np.float64)
+
+
+def _squares(V):
+    V = V.astype(float)
+    return np.vecdot(V, V)
 
 
 def _see_linear(w, columns, seen):
@@ -325,6 +355,12 @@ class PooledInteractions(Term):
         evaluation.add_pooled(self.table, gradient)
         own = evaluation.engine.column_sums(evaluation.batch, delta, power=2)
         evaluation.add(self.table, -own[:, None] * evaluation[self.table])
+
+    def graph(self, symbols):
+        graph, V = symbols.graph, symbols[self.table]
+        total = graph.sum(symbols.pooled(self.table, V), 1)
+        squares = symbols.row_sums(_squares(V), power=2)
+        return symbols.half(graph.sum(graph("Mul", total, total), 1), squares)
 
     def attributes(self, columns, values, seen):
         V, m = columns.per_value(values[self.table]), columns.units.shift
@@ -381,6 +417,13 @@ class FieldWeighted(Term):
         diagonal = np.arange(self.n_fields)
         gradient[diagonal, diagonal] = 0.5 * (gradient[diagonal, diagonal] - within)
         evaluation.add("field_weights", 0.5 * (gradient + gradient.T))  # the same to the bit
+
+    def graph(self, symbols):
+        graph, V, r = symbols.graph, symbols["factors"], symbols["field_weights"].astype(float)
+        E = symbols.pooled("factors", V)
+        pairs = graph.sum(graph("Mul", E, graph("MatMul", r, E)), 1, 2)
+        own = r.diagonal()[symbols.field_of_columns(self.n_fields)] * _squares(V)
+        return symbols.half(pairs, symbols.row_sums(own, power=2))
 
     def attributes(self, columns, values, seen):
         V, r, m = columns.per_value(values["factors"]), values["field_weights"], columns.units.shift
@@ -479,6 +522,16 @@ class Network(Term):
             upstream = upstream @ hidden[number][0].T
         evaluation.add_pooled("embeddings", upstream.reshape(len(upstream), -1, self.k))
 
+    def graph(self, symbols):
+        graph, (hidden, last) = symbols.graph, self._layers(symbols.values)
+        inputs = symbols.pooled("embeddings", symbols["embeddings"])
+        inputs = graph("Reshape", inputs, np.array([-1, self.sizes[0][0]]))
+        for weights, biases in hidden:
+            sums = graph("MatMul", inputs, graph("Cast", weights, to=float))
+            sums = graph("Add", sums, graph("Cast", biases, to=float))
+            inputs = graph(_OPERATORS[self.activation], sums)
+        return graph.sum(graph("MatMul", inputs, graph("Cast", last, to=float)), 1)
+
     def attributes(self, columns, values, seen):
         hidden, last = self._layers(values)
         V, m = columns.per_value(values["embeddings"]), columns.units.shift
@@ -508,3 +561,5 @@ ACTIVATIONS = {
     "logistic": (lambda z: expit(z, out=z), lambda a: a * (1 - a)),
     "identity": (lambda z: z, lambda a: np.ones((), a.dtype)),
 }
+
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}

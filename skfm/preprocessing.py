@@ -15,6 +15,7 @@ from ._batch import as_csr, without_stored_zeros
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._encodings import Bins, Buckets, Knots, Value, Variables, Vocabulary
 from ._variables import read
+from ._version import Versioned
 
 __all__ = ["FieldEncoder"]
 
@@ -73,7 +74,7 @@ class _Inverse:
         return table
 
 
-class FieldEncoder(_Inverse, TransformerMixin, BaseEstimator):
+class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     """Encode each variable of a table as a field of columns, or two.
 
     Every row gets exactly one entry per field, so that
