@@ -23,7 +23,7 @@ from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, trai
 from ._units import Part, units_of
 
 # early_stopping="auto" holds out validation rows from this many rows on.
-_AUTO_ROWS = 100
+AUTO_ROWS = 100
 
 # Rows per step of "auto" where there are few.
 _SMALLEST_BATCH = 2
@@ -275,7 +275,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
-            return len(data.used) >= _AUTO_ROWS
+            return len(data.used) >= AUTO_ROWS
         return self.early_stopping
 
     # -- training -------------------------------------------------------------------

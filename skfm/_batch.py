@@ -189,7 +189,7 @@ class Columns:
 
         What is known of a column, its number in the user's matrix included, stays.
         """
-        some = object.__new__(Columns)
+        some = object.__new__(_SomeColumns)
         some.fields, some.slot_of = self.fields, np.arange(len(slots), dtype=np.int32)
         some.field, some.seen = self.field.take(slots), self.seen.take(slots)
         some.units = Units(*(of_all.take(slots) for of_all in self.units))
@@ -249,6 +249,16 @@ class Columns:
             state.get("shift", np.zeros(len(seen))), state.get("scale", np.ones(len(seen)))
         )
         self.__dict__ = self.extended(seen, units).__dict__
+
+
+class _SomeColumns(Columns):
+    """Columns of a matrix that has these only; see `Columns.part`."""
+
+    def __getstate__(self):
+        return self.__dict__
+
+    def __setstate__(self, state):
+        self.__dict__ = state
 
 
 class Batch:

@@ -18,9 +18,9 @@ from ._losses import LogLoss, SquaredLoss
 MAX_TARGET = 1e100
 
 
-def _sort(labels):
+def sort_of(dtype):
     """What labels of different dtypes have in common where they can be equal."""
-    kind = labels.dtype.kind
+    kind = dtype.kind
     return "number" if kind in "biuf" else "text" if kind in "UTO" else kind
 
 
@@ -112,7 +112,7 @@ class Labels:
         codes = np.zeros(len(y), np.intp)
         unseen = np.ones(len(y), bool)
         # NumPy would compare labels of another type as text, or cut them off to make them fit.
-        if _sort(y) == _sort(self.classes):
+        if sort_of(y.dtype) == sort_of(self.classes.dtype):
             with suppress(TypeError):  # objects that do not compare
                 codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
                 unseen = self.classes[codes] != y
