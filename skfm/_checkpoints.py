@@ -3,7 +3,6 @@
 import os
 import pickle
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from joblib import hash as digest_of
@@ -71,7 +70,8 @@ class Checkpoint:
             self.path.unlink()
 
     def write(self, output, state):
-        self._state["outputs"][output] = state
+        # As bytes, since what the state consists of changes in the next pass.
+        self._state["outputs"][output] = pickle.dumps(state, protocol=5)
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         with temporary.open("wb") as file:
             pickle.dump(self._state, file, protocol=5)
@@ -80,7 +80,8 @@ class Checkpoint:
         os.replace(temporary, self.path)
 
     def read(self, output):
-        return self._state["outputs"].get(output)
+        state = self._state["outputs"].get(output)
+        return state and pickle.loads(state)
 
 
 class _Keeper:
@@ -90,7 +91,7 @@ class _Keeper:
         self._checkpoint, self._output = checkpoint, output
 
     def keep(self, model, progress):
-        state = model.copy(), model.n_steps, model.history.copy(), progress
+        state = model.copy(), model.n_steps, model.history, progress
         self._checkpoint.write(self._output, state)
 
     def resume(self, model):
@@ -99,9 +100,5 @@ class _Keeper:
             return None
         tables, model.n_steps, history, progress = state
         model.restore(tables)
-        vars(model.history).update(vars(history.copy()))
-        # The loop overwrites the copy that it is given.
-        saved = {
-            name: [array.copy() for array in arrays] for name, arrays in progress.saved.items()
-        }
-        return replace(progress, saved=saved)
+        vars(model.history).update(vars(history))
+        return progress

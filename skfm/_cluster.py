@@ -1,5 +1,6 @@
 """Dask: what runs the rounds on its workers, and its collections as lists of blocks."""
 
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,30 +33,42 @@ class Run:
 
     def start(self, function, *lists, urgent=False):
         lists = [[*arguments] for arguments in lists]
-        return self.client.map(function, *lists, pure=False, priority=10 if urgent else 0)
+        with self._explained():
+            return self.client.map(function, *lists, pure=False, priority=10 if urgent else 0)
 
     def results(self, handles):
         idle = 0.0
         while True:
+            with self._explained():
+                try:
+                    distributed.wait(handles, timeout=_LOOK)
+                    return self.client.gather(handles)
+                except (TimeoutError, distributed.TimeoutError):
+                    idle = 0.0 if self._can_go_on() else idle + _LOOK
+            if idle >= _PATIENCE:
+                raise RuntimeError(self._why_not())
+
+    @contextmanager
+    def _explained(self):
+        """Say of the cluster's errors what they mean; those of our functions pass as they are."""
+        self.check_client()
+        try:
+            yield
+        except distributed.scheduler.KilledWorker as error:
+            raise RuntimeError(
+                "Workers died several times at the same task, most likely because they ran out of "
+                "memory. Give them more, add workers, or raise n_shards so that each task has "
+                f"fewer rows. ({error})"
+            ) from error
+        except CancelledError as error:
             self.check_client()
-            try:
-                distributed.wait(handles, timeout=_LOOK)
-                return self.client.gather(handles)
-            except (TimeoutError, distributed.TimeoutError):
-                idle = 0.0 if self._can_go_on() else idle + _LOOK
-                if idle >= _PATIENCE:
-                    raise RuntimeError(self._why_not()) from None
-            except distributed.scheduler.KilledWorker as error:
-                raise RuntimeError(
-                    "Workers died several times at the same task, most likely because they ran "
-                    "out of memory. Give them more, add workers, or raise n_shards so that each "
-                    f"task has fewer rows. ({error})"
-                ) from error
-            except distributed.client.FutureCancelledError as error:
-                raise RuntimeError(
-                    "The cluster lost data that it cannot compute again, or was closed: "
-                    f"{error}. Pass collections that are computed, not scattered, or fit again."
-                ) from error
+            raise RuntimeError(
+                f"The cluster lost data that it cannot compute again, or was closed ({error}). "
+                "Pass collections that are computed, not scattered, or fit again."
+            ) from error
+        except Exception:
+            self.check_client()  # whatever else is wrong then follows from that
+            raise
 
     def check_client(self):
         if self.client.status not in ("running", "connecting"):
@@ -86,6 +99,12 @@ def _workers(dask_scheduler):
         address: (worker.status.name, bool(worker.processing))
         for address, worker in dask_scheduler.workers.items()
     }
+
+
+def mapped(function, parts, *arguments):
+    """A function of each delayed part, and of arguments that all share; delayed."""
+    shared = [delayed(argument, traverse=False) for argument in arguments]
+    return [delayed(function)(part, *shared) for part in parts]
 
 
 def array_of(parts, rows, shape, meta):

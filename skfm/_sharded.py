@@ -32,6 +32,7 @@ from ._shards import (
     slots_of,
     split,
     summary,
+    weight_of,
 )
 from ._targets import sort_of
 from ._threads import n_threads
@@ -233,7 +234,13 @@ class _ShardedFit:
         if data.weight is None:
             slices.append([[]] * self.n_shards)
         constants = [known.n_columns] * self.n_shards, [known.dtype] * self.n_shards
-        return self.run.start(joined, *slices, *constants), known
+        raw = self.run.start(joined, *slices, *constants)
+        if data.weight is not None and not 0 < sum(each_of(self.run, raw)(weight_of)) < MAX_WEIGHT:
+            raise ValueError(
+                f"sample_weight{data.suffix} must not be all zero, nor sum up to {MAX_WEIGHT:.0e} "
+                "or more."
+            )
+        return raw, known
 
     def _slices(self, blocks, counts, total):
         """For each shard, handles of the slices of blocks that it consists of."""
@@ -262,10 +269,7 @@ class _ShardedFit:
     def _summaries(self, shards, target):
         found = each_of(self.run, shards)(summary, target)
         if not 0 < sum(s.weight for s in found) < MAX_WEIGHT:
-            raise ValueError(
-                "The weights of the rows, times those of the classes, must not be all zero, nor "
-                f"sum up to {MAX_WEIGHT:.0e} or more."
-            )
+            raise ValueError("class_weight leaves no weight, or too much, on these rows.")
         return found
 
     def _split(self, shards, target, seed, n_rows):

@@ -148,6 +148,10 @@ def joined(rows, y, weight, n_columns, dtype):
     return Data(X, y, weight, np.flatnonzero(weight))
 
 
+def weight_of(data):
+    return data.weight.sum()
+
+
 def scanned(data):
     """What fields are inferred from."""
     return scan(data.X)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
 from ._checkpoints import Checkpoint
-from ._cluster import Run, array_of, delayed, distributed, is_list, parts_of
+from ._cluster import Run, array_of, distributed, is_list, mapped, parts_of
 from ._compat import HasMethods, Interval, fit_context
 from ._machines import (
     FFMClassifier,
@@ -87,12 +87,12 @@ def encode(encoder, frame):
             "A FieldEncoder that learns categories has to be fitted first, for example to "
             "frame.head(100_000). One with n_buckets hashes and needs no fit."
         )
-    width, how = len(encoder.fields_), delayed(encoder, traverse=False)
-    parts = [delayed(_encode)(how, part) for part in frame.to_delayed()]
+    width = len(encoder.fields_)
+    parts = mapped(_encode, frame.to_delayed(), encoder)
     return array_of(parts, [np.nan] * len(parts), (width,), csr_array((0, width), dtype=np.float32))
 
 
-def _encode(encoder, part):
+def _encode(part, encoder):
     if len(part):
         return encoder.transform(part)
     return csr_array((0, len(encoder.fields_)), dtype=np.float32)
@@ -104,7 +104,7 @@ def _learned(estimator):
     return {name: value for name, value in vars(estimator).items() if name in names}
 
 
-def _call(model, method, block, like):
+def _call(block, model, method, like):
     """A prediction for one block; `like` has no rows."""
     return getattr(model, method)(block) if block.shape[0] else like
 
@@ -280,8 +280,8 @@ class _OnDask:
         if not (is_list(X) or hasattr(X, "to_delayed")):
             return getattr(local, method)(X)
         blocks, rows = parts_of(X, "X")
-        model, meta = delayed(local, traverse=False), np.empty((0, *shape), dtype)
-        parts = [delayed(_call)(model, method, block, meta) for block in blocks]
+        meta = np.empty((0, *shape), dtype)
+        parts = mapped(_call, blocks, local, method, meta)
         return array_of(parts, rows, shape, meta)
 
 
@@ -380,9 +380,7 @@ class _Regressor(_OnDask):
 class DaskFMClassifier(_Classifier, FMClassifier):
     """Factorization machine for classification on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FMClassifier`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -405,9 +403,7 @@ class DaskFMClassifier(_Classifier, FMClassifier):
 class DaskFMRegressor(_Regressor, FMRegressor):
     """Factorization machine for regression on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FMRegressor`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -430,9 +426,7 @@ class DaskFMRegressor(_Regressor, FMRegressor):
 class DaskFFMClassifier(_Classifier, FFMClassifier):
     """Field-aware factorization machine for classification on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FFMClassifier`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -455,9 +449,7 @@ class DaskFFMClassifier(_Classifier, FFMClassifier):
 class DaskFFMRegressor(_Regressor, FFMRegressor):
     """Field-aware factorization machine for regression on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FFMRegressor`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -480,9 +472,7 @@ class DaskFFMRegressor(_Regressor, FFMRegressor):
 class DaskFwFMClassifier(_Classifier, FwFMClassifier):
     """Field-weighted factorization machine for classification on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FwFMClassifier`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -505,9 +495,7 @@ class DaskFwFMClassifier(_Classifier, FwFMClassifier):
 class DaskFwFMRegressor(_Regressor, FwFMRegressor):
     """Field-weighted factorization machine for regression on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.FwFMRegressor`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -530,9 +518,7 @@ class DaskFwFMRegressor(_Regressor, FwFMRegressor):
 class DaskWideDeepClassifier(_Classifier, WideDeepClassifier):
     """Wide & Deep model for classification on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.WideDeepClassifier`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
@@ -555,9 +541,7 @@ class DaskWideDeepClassifier(_Classifier, WideDeepClassifier):
 class DaskWideDeepRegressor(_Regressor, WideDeepRegressor):
     """Wide & Deep model for regression on a Dask cluster.
 
-    The model, the objective and the attributes are those of
-    :class:`skfm.WideDeepRegressor`, which `to_local` gives after a fit. Only ``batch_size="auto"`` means something
-    else: 1/400 of the rows where that is more, as each step costs a round of messages.
+    @cluster
 
     Parameters
     ----------
