@@ -91,7 +91,10 @@ class Run:
                 f"No worker goes on: {', '.join(paused)} paused, as their memory is full. Give "
                 "workers more memory, add workers, or persist less on them."
             )
-        return "No worker takes the tasks of the fit: does the cluster have any?"
+        return (
+            "No worker takes the tasks of the fit: there are none, or they die again and again, as "
+            "where their memory does not suffice."
+        )
 
 
 def _workers(dask_scheduler):

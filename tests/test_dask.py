@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,11 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
 
-from skfm import FFMClassifier, FMClassifier
+from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier
 from skfm._rounds import ShardedSample
 from skfm.preprocessing import FieldEncoder
 
-from .common import ESTIMATORS, every_estimator, few_passes, fields_of, small_clicks, targets
+from .common import few_passes, fields_of, small_clicks, targets
 from .test_rounds import assert_same, blocks_of, fit
 
 pytest.importorskip("distributed", reason="Dask is not installed")
@@ -24,15 +25,19 @@ pytest.importorskip("distributed", reason="Dask is not installed")
 import dask.array as da
 import dask.dataframe as dd
 from dask import delayed
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 
 import skfm._cluster
 import skfm.dask as on_dask
 
 pytestmark = [few_passes, pytest.mark.slow]
 
-PARAMS = dict(max_iter=2, random_state=0, engine="numpy")
-ON_DASK = {cls: getattr(on_dask, f"Dask{cls.__name__}") for cls in ESTIMATORS}
+PARAMS = dict(max_iter=2, random_state=0, engine="numpy", batch_size=60)
+ON_DASK = {
+    FMClassifier: on_dask.DaskFMClassifier,
+    FFMRegressor: on_dask.DaskFFMRegressor,
+    WideDeepClassifier: on_dask.DaskWideDeepClassifier,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +62,10 @@ def start(n_workers, **how):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with start(2) as cluster:
-        yield cluster
+    cluster = start(2, memory_limit=0)
+    yield cluster
+    with suppress(KeyError):  # Dask's, of a worker that was killed
+        cluster.close()
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def at_step(monkeypatch, number, act):
     monkeypatch.setattr(ShardedSample, "_step", watched)
 
 
-@every_estimator
+@pytest.mark.parametrize("cls", ON_DASK)
 def test_a_cluster_fits_what_one_process_does(cls, client):
     clicks = small_clicks(160)
     X, y = clicks.X, targets(cls(), clicks)
@@ -271,27 +278,41 @@ def test_a_cluster_without_workers_is_an_error(monkeypatch):
             model.fit(parts_of(clicks.X, []), parts_of(clicks.y, []))
 
 
-@pytest.mark.parametrize("limit", ["60MB", "230MB"])
-def test_workers_without_memory_are_an_error(monkeypatch, limit):
-    """They are killed time and again, or pause."""
+def test_workers_that_lack_memory_are_an_error(monkeypatch):
+    """They are killed time and again."""
     monkeypatch.setattr(skfm._cluster, "_PATIENCE", 4.0)
 
     def large(n):
         return np.random.default_rng(0).random((n, 100))
 
-    with start(1, memory_limit=limit) as cluster, Client(cluster) as client:
+    with start(1, memory_limit="230MB") as cluster, Client(cluster) as client:
         model = on_dask.DaskFMClassifier(**PARAMS, client=client, n_shards=2)
         X = [delayed(large)(200_000) for _ in range(4)]
         with pytest.raises(RuntimeError, match="memory"):
             model.fit(X, [delayed(np.arange(800_000) % 2)])
 
 
+def test_workers_that_pause_are_an_error(client, monkeypatch):
+    """As they do where their memory is nearly full."""
+    monkeypatch.setattr(skfm._cluster, "_PATIENCE", 2.0)
+    clicks = small_clicks(300)
+
+    def set_status(name, dask_worker):
+        dask_worker.status = getattr(Status, name)
+
+    at_step(monkeypatch, 3, lambda: client.run(set_status, "paused"))
+    model = on_dask.DaskFMClassifier(**PARAMS, n_shards=2)
+    with pytest.raises(RuntimeError, match="paused, as their memory is full"):
+        model.fit(parts_of(clicks.X, []), parts_of(clicks.y, []))
+    client.run(set_status, "running")
+
+
 def test_a_fit_whose_client_process_is_killed_goes_on(client, tmp_path, monkeypatch):
     """Another client takes it up from the checkpoint."""
     clicks = small_clicks(300)
-    here = fit(FMClassifier(batch_size=16, **PARAMS), clicks.X, clicks.y, n_shards=2)
+    here = fit(FMClassifier(**PARAMS), clicks.X, clicks.y, n_shards=2)
     path = tmp_path / "checkpoint"
-    params = PARAMS | dict(batch_size=16, n_shards=2, checkpoint=path)
+    params = PARAMS | dict(n_shards=2, checkpoint=path)
     program = f"""
 import os, pickle, sys
 from distributed import Client

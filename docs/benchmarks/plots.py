@@ -179,3 +179,32 @@ def shares(found):
     ax.grid(axis="x")
     made.legend(loc="outside upper center", ncols=2, frameon=False)
     return made
+
+
+def steps(found):
+    """For each set a panel: by how many % the loss is higher, against the steps a pass."""
+    sets = {name: of_set for name, of_set in found.items() if len(of_set) > 2}
+    made, axes = figure(1, len(sets), 2.8, sharey=True)
+    for ax, (name, of_set) in zip(axes, sets.items(), strict=True):
+        for key, values in of_set.items():
+            if ", " not in key:
+                continue
+            model, solver = key.replace("WideDeep", "Wide & Deep").split(", ")
+            points = sorted(int(n) for n in values if n.isdigit())
+            excess = [100 * (values[str(n)] / values["local"] - 1) for n in points]
+            style = "-" if solver == "adagrad" else "--"
+            ax.plot(
+                points, excess, style, marker=".", color=COLORS[model], label=f"{model}, {solver}"
+            )
+        ax.set_xscale("log")
+        log_axis(ax.xaxis, points)
+        ax.axhspan(-2, 2, color="0.95", zorder=0)
+        ax.set_title(f"{name}, {count(of_set['rows'])} rows")
+        ax.set_xlabel("steps a pass")
+        ax.set_yscale("symlog", linthresh=2)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}%"))
+        ax.set_yticks([-2, -1, 0, 1, 2, 5, 10, 20, 50])
+        ax.grid(axis="y")
+    axes[0].set_ylabel("log loss above the local fit's")
+    axes[-1].legend(fontsize=7)
+    return made
