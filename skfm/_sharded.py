@@ -1,6 +1,6 @@
 """A fit on rows that are spread over workers: what `FactorizationBase._fit` is to one matrix."""
 
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from operator import add
 from types import SimpleNamespace
@@ -52,6 +52,7 @@ _SEEN = 1000
 class Collection(NamedTuple):
     """Blocks of rows, targets and weights (None: 1), each a list that may be cut by itself.
 
+    The lists are emptied where shards take their place, so that no block is kept in memory.
     `suffix` is what their names end in.
     """
 
@@ -89,7 +90,7 @@ def fit_sharded(learner, about_fit, run, data, valid, n_shards, checkpoint=None)
     return fit.fit(about_fit, data, valid)
 
 
-def _scan(each):
+def _scan(each, X):
     """What fields are inferred from, over all shards."""
     following, least = zip(*each(scanned), strict=True)
     return reduce(np.minimum, following), min(least)
@@ -147,24 +148,24 @@ class _ShardedFit:
         check_columns(known.n_columns, f"X has {known.n_columns} columns")
         each = each_of(self.run, raw)
         target = learner._target_of(each)
-        fields = learner._make_fields(
-            SimpleNamespace(shape=(known.n_rows, known.n_columns)), scan=lambda _: _scan(each)
-        )
+        shape = SimpleNamespace(shape=(known.n_rows, known.n_columns))
+        fields = learner._make_fields(shape, scan=partial(_scan, each))
         fields.name_after(known.variables)
         draw = learner._draw_seed
         seed = self.checkpoint.seed(draw) if self.checkpoint else draw()
         shards = self._encoded(raw, target, data.suffix)
+        del raw, each  # or workers would keep what they hold
         summaries = self._summaries(shards, target)
         watched = None
         if valid:
             raw_valid, _ = self._joined(valid, known)
             watched = self._encoded(raw_valid, target, valid.suffix)
+            del raw_valid
         n_rows = sum(s.n_rows for s in summaries)
         auto = learner.early_stopping == "auto"
         splits = valid is None and (n_rows >= AUTO_ROWS if auto else learner.early_stopping)
         if splits:
-            shards = self._split(shards, target, seed, n_rows)
-            summaries = self._summaries(shards, target)
+            shards, summaries = self._split(shards, target, seed, n_rows)
         if self.checkpoint:
             of_all = each_of(self.run, shards)(digest)
             of_valid = each_of(self.run, watched)(digest) if valid else []
@@ -177,6 +178,7 @@ class _ShardedFit:
             None, seed, target, Columns(known.n_columns, fields), facts, batch_size // self.n_shards
         )
         samples = self._samples(shards, summaries, watched, target)
+        del shards, watched
         self._train(
             about_fit,
             samples,
@@ -240,6 +242,9 @@ class _ShardedFit:
                 f"sample_weight{data.suffix} must not be all zero, nor sum up to {MAX_WEIGHT:.0e} "
                 "or more."
             )
+        for blocks in data[:3]:
+            if blocks is not None:
+                blocks.clear()
         return raw, known
 
     def _slices(self, blocks, counts, total):
@@ -273,19 +278,17 @@ class _ShardedFit:
         return found
 
     def _split(self, shards, target, seed, n_rows):
+        """Hold out rows of each shard; the shards, and what is known of them."""
         learner, n = self.learner, self.n_shards
         seeds = [seed + shard for shard in range(n)]
         shards = self.run.start(split, shards, [learner] * n, [target] * n, seeds)
-        counted = each_of(self.run, shards)(labels_split)
-        if not any(len(rows[1][1]) for rows in counted):
+        summaries = self._summaries(shards, target)
+        if not any(s.n_watched for s in summaries):
             raise_nothing_left(learner, n_rows)
-        if not learner.shuffle and target.n_outputs > 0 and hasattr(target, "classes"):
-            few = [
-                np.concatenate([np.repeat(codes, np.minimum(n, 16)) for codes, n in side])
-                for side in zip(*counted, strict=True)
-            ]
-            target.warn_of_unlearned(*few)
-        return shards
+        if not learner.shuffle and hasattr(target, "classes"):
+            sides = zip(*each_of(self.run, shards)(labels_split), strict=True)
+            target.warn_of_unlearned(*map(np.concatenate, sides))
+        return shards, summaries
 
     def _few(self, shards, known):
         """Some of the rows, for what is said of the fit in the end."""

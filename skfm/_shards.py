@@ -221,8 +221,12 @@ def summary(shard, target):
 
 
 def labels_split(shard):
-    """The codes learned from and those watched, each with how many rows have it."""
-    return [np.unique(shard.y[rows], return_counts=True) for rows in (shard.learned, shard.watched)]
+    """The codes learned from and those watched, each at most 16 times."""
+    found = []
+    for rows in (shard.learned, shard.watched):
+        codes, counts = np.unique(shard.y[rows], return_counts=True)
+        found.append(np.repeat(codes, np.minimum(counts, 16)))
+    return found
 
 
 def of_part(shard, function, *arguments):

@@ -291,8 +291,8 @@ def report_rounds(report, kept):
         )
     head = ["", "ms", "gradients", "client", "pickling", "scheduler", "rest", "touched", "MB", "B"]
     report.table(
-        f"A round of {N_SHARDS} shards: milliseconds and their parts, rows of tables touched (summed "
-        "over the shards), megabytes both ways, bytes for each row touched",
+        f"A round of {N_SHARDS} shards: milliseconds and their parts, rows of tables touched "
+        "(summed over the shards), megabytes both ways, bytes for each row touched",
         head,
         rows,
     )
