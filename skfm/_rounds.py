@@ -167,15 +167,22 @@ def _targets(piece, part, output):
 
 
 class Union:
-    """The rows of tables that the parts of a batch touch together; a batch to `Model.apply`."""
+    """The rows of tables that the parts of a batch touch together; a batch to `Model.apply`.
 
-    def __init__(self, parts):
-        self._rows, self._places = {"all": None}, {"all": [None] * len(parts)}
-        for of in ("columns", "crosses"):
+    Parameters
+    ----------
+    parts : list of dict
+        What `touched_by` says of each.
+    engine : module
+    stamps : dict of ndarray
+        Scratch space for "columns" and "crosses": see `distinct` in the engine.
+    """
+
+    def __init__(self, parts, engine, stamps):
+        self._rows, self._places = {"all": None}, {}
+        for of, stamp in stamps.items():
             touched = [part[of] for part in parts]
-            if touched[0] is None:
-                continue
-            self._rows[of], places = np.unique(np.concatenate(touched), return_inverse=True)
+            self._rows[of], places = engine.distinct(np.concatenate(touched), stamp)
             self._places[of] = np.split(places, np.cumsum([*map(len, touched)])[:-1])
 
     def rows(self, of):
@@ -233,7 +240,7 @@ class ShardedSample:
     def __init__(self, run, pieces, slots, part, sizes, weight, weighted, output):
         self.run, self.pieces, self.slots, self.part = run, pieces, slots, part
         self.sizes, self.weight, self.weighted, self.output = sizes, weight, weighted, output
-        self.engine = load(output.engine)
+        self.engine, self.stamps = load(output.engine), {}
 
     def _each(self, function, *lists, urgent=False):
         parts = [self.part] * len(self.pieces)
@@ -276,6 +283,8 @@ class ShardedSample:
     @interruptible()
     def learn(self, model, loss, schedule):
         """Let a model learn from the rows once; return their mean loss."""
+        sizes = {table.of: table.n_rows for table in model.tables.values() if table.of != "all"}
+        self.stamps = {of: np.zeros(size + 1, np.int32) for of, size in sizes.items()}
         n, size = len(self.pieces), schedule.batch_size
         shares = [size * (s + 1) // n - size * s // n for s in range(n)]
         n_rounds = max(-(-rows // share) for rows, share in zip(self.sizes, shares, strict=True))
@@ -307,7 +316,7 @@ class ShardedSample:
         numbers, outputs = [number] * len(some), [self.output] * len(some)
         handles = self.run.start(gradient, some, numbers, models, outputs, active, urgent=True)
         # While they compute:
-        union = Union(parts)
+        union = Union(parts, self.engine, self.stamps)
         kinds = {name: table.of for name, table in model.tables.items()}
         of_union = {of: union.rows(of) for of in kinds.values()}
         held = values_at(model, of_union)

@@ -52,7 +52,7 @@ def _in_time(request):
         raise TimeoutError("The test took too long.")
 
     before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(100)
+    signal.alarm(200)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -353,10 +353,10 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "on_dask.py"
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="needs a checkout")
 def test_the_example_runs_from_parquet(tmp_path):
     """Its model is that of one process on the same rows."""
-    sizes = ["--folder", tmp_path, "--rows", "2000", "--files", "3", "--max-iter", "2"]
+    sizes = ["--folder", tmp_path, "--rows", "2000", "--files", "3", "--max-iter", "1"]
     ran = subprocess.run([sys.executable, EXAMPLE, *sizes], check=True, capture_output=True)
-    assert b"pass 2: training loss" in ran.stdout
-    table = pd.read_parquet(tmp_path)
+    assert b"pass 1: training loss" in ran.stdout
+    table = pd.concat(map(pd.read_parquet, sorted(tmp_path.glob("*.parquet"))))
     y = table.pop("clicked").to_numpy()
     X = FieldEncoder(n_buckets=1 << 10).fit_transform(table)
     model = joblib.load(tmp_path / "model.joblib")

@@ -30,6 +30,8 @@ STEPS = (15, 60, 150, 400, 1000)
 MODELS = ("FM", "FFM", "WideDeep")
 SOLVERS = ("adagrad", "ftrl")
 N_SHARDS = 8
+N_STEPS = 400  # a pass
+NETWORK = 10e9 / 8  # bytes a second
 NAMES = {"FM": "FM", "FFM": "FFM", "WideDeep": "Wide & Deep"}
 
 
@@ -206,7 +208,7 @@ def measure_rounds(args, kept):
         return function
 
     cases = [("FM", 20_000, 2000), ("FM", 200_000, 2000), ("FM", 200_000, 16_000)]
-    cases += [("FFM", 200_000, 2000)]
+    cases += [("FFM", 200_000, 16_000)]
     with (
         LocalCluster(
             n_workers=args.workers, threads_per_worker=1, processes=True, dashboard_address=":0"
@@ -230,7 +232,7 @@ def measure_rounds(args, kept):
             key = f"{model}, {columns:,} columns, batches of {batch:,}"
             if key in kept:
                 continue
-            n_rows = max(40_000, 10 * batch)
+            n_rows = max(20_000, 5 * batch)
             made = make_clicks(n_rows, 10, columns // 10, random_state=1)
             params = dict(batch_size=batch, max_iter=1, early_stopping=False, tol=None)
             params |= (
@@ -260,12 +262,24 @@ def measure_rounds(args, kept):
             steps = statistics.median(seconds["_step"])
             kept[key] = median | dict(
                 total=total,
+                local=seconds_per_row(model, made, params),
                 client=steps - median["gradients"] - median["serialization"],
                 cutting=run.cutting / len(run.rounds),
                 batch=batch,
                 workers=args.workers,
             )
             yield
+
+
+def seconds_per_row(model, made, params):
+    """Of a pass of the local fit, with the batches that it takes by default."""
+    params = params | dict(batch_size="auto")
+    spent = []
+    for n_passes in (1, 3):
+        start = time.perf_counter()
+        estimator(model, **params | dict(max_iter=n_passes)).fit(made.X, made.y)
+        spent.append(time.perf_counter() - start)
+    return (spent[1] - spent[0]) / 2 / len(made.y)
 
 
 def report_rounds(report, kept):
@@ -298,57 +312,67 @@ def report_rounds(report, kept):
     )
 
 
-def report_beyond(report, kept):
-    """A billion rows from the constants of a round."""
-    rounds = kept.get("rounds", {})
-    keys = [key for key in rounds if key.startswith("FM") and "16,000" in key]
-    if not keys:
-        return
-    found = rounds[keys[0]]
-    n_rows, n_columns, n_workers, n_entries, n_steps, k = 10**9, 10**8, 100, 40, 400, 8
-    per_row = (found["gradients"] + found["cutting"]) / found["batch"] * n_entries / 10
-    per_touched = found["client"] / found["touched"]
-    pickling = found["serialization"] / found["bytes"]
-    batch = n_rows // n_steps
-    # Categories of a field occur as 1 / rank, as those of make_clicks.
-    rank = np.arange(1, n_columns // n_entries + 1)
+def touched_rows(n_rows, n_fields, n_columns):
+    """How many columns so many rows touch, where categories occur as 1 / rank."""
+    rank = np.arange(1, n_columns // n_fields + 1)
     share = 1 / rank / (1 / rank).sum()
-    touched = n_entries * (1 - np.exp(batch // n_workers * np.log1p(-share))).sum() * n_workers
+    return n_fields * -np.expm1(n_rows * np.log1p(-np.minimum(share, 0.999))).sum()
+
+
+def seconds_per_pass(found, scheduler, n_rows, n_fields, n_columns, n_workers):
+    """From the constants of a round, what a pass takes; one shard for each worker."""
+    batch = n_rows / N_STEPS
+    touched = n_workers * touched_rows(batch / n_workers, n_fields, n_columns)
     n_bytes = touched * found["bytes"] / found["touched"]
-    network = 10e9 / 8
-    hours = {
-        "gradients on the workers": batch / n_workers * per_row,
-        "client: gathering, summing, stepping": touched * per_touched,
-        "pickling on the client": n_bytes * pickling / 2,
-        "network of the client, 10 Gbit/s": n_bytes / network,
-        "scheduler": rounds["scheduler"] * n_workers / N_SHARDS,
+    per_row = (found["gradients"] + found["cutting"]) / found["batch"] * n_fields / 10
+    parts = {
+        "gradients and cutting, on the workers": batch / n_workers * per_row,
+        "client: gathering, summing, stepping": touched * found["client"] / found["touched"],
+        "pickling on the client": n_bytes * found["serialization"] / found["bytes"] / 2,
+        "network of the client, 10 Gbit/s": n_bytes / NETWORK,
+        "scheduler": scheduler * n_workers / N_SHARDS,
     }
-    hours = {name: each * n_steps / 3600 for name, each in hours.items()}
-    rows = [[name, f"{value:.2f} h a pass"] for name, value in hours.items()]
+    return {name: N_STEPS * each for name, each in parts.items()}, touched, n_bytes
+
+
+def report_beyond(report, kept):
+    """From the constants of a round: a billion rows, and how many it takes to beat one core."""
+    rounds = kept["rounds"]
+    by_model = {key.split(",")[0]: key for key in rounds if "16,000" in key}
+    found, scheduler = rounds[by_model["FM"]], rounds["scheduler"]
+    n_rows, n_columns, n_workers, n_entries, k = 10**9, 10**8, 100, 40, 8
+    size = n_rows, n_entries, n_columns, n_workers
+    parts, touched, n_bytes = seconds_per_pass(found, scheduler, *size)
+    rows = [[name, f"{value / 3600:.2f} h a pass"] for name, value in parts.items()]
+    local = n_rows * found["local"] * n_entries / 10 / 3600
+    per_pass = n_bytes * N_STEPS / 1e12
     rows += [
-        ["together", f"{sum(hours.values()):.2f} h a pass"],
+        ["together", f"{sum(parts.values()) / 3600:.2f} h a pass"],
         ["rows of tables touched, all shards", f"{touched:,.0f} a round"],
-        [
-            "bytes both ways",
-            f"{n_bytes / 1e9:.1f} GB a round, {n_bytes * n_steps / 1e12:.1f} TB a pass",
-        ],
+        ["bytes both ways", f"{n_bytes / 1e9:.1f} GB a round, {per_pass:.1f} TB a pass"],
         [
             "memory of the client",
-            f"{2 * n_columns * 2 * (1 + k) * 4 / 1e9:.1f} GB with the best pass",
+            f"{2 * n_columns * 2 * (1 + k) * 4 / 1e9:.1f} GB, best pass included",
         ],
-        ["memory of a worker, rows", f"{n_rows / n_workers * n_entries * 8 / 1e9:.1f} GB"],
-        ["one machine alone", f"{n_rows * per_row / 3600:.1f} h a pass"],
+        ["memory of a worker for its rows", f"{n_rows / n_workers * n_entries * 8 / 1e9:.1f} GB"],
+        ["one machine, if they fitted", f"{local:.1f} h a pass on one core"],
     ]
     report.table("FM on 10⁹ rows of 40 entries, 10⁸ columns, 100 workers, 400 steps", None, rows)
-    # From how many rows of 10 entries on workers save more than messages cost.
-    local, n_workers = found["gradients"] / found["batch"], found["workers"]
-    for workers in (4, 16, 64):
-        fixed = rounds["scheduler"] * workers / N_SHARDS
-        each = found["client"] / found["batch"] + found["serialization"] / found["batch"]
-        saved = local * (1 - 1 / workers) - each
-        text = f"{n_steps * fixed / saved:,.0f} rows" if saved > 0 else "never"
-        rows = [[f"{workers} workers beat one core from", text]]
-        report.table("FM, 400 steps a pass", None, rows)
+    rows = []
+    for model, key in by_model.items():
+        for n_workers in (4, 16, 64):
+            for n_rows in np.geomspace(1e5, 1e11, 61):
+                parts, *_ = seconds_per_pass(rounds[key], scheduler, n_rows, 10, 200_000, n_workers)
+                if sum(parts.values()) < n_rows * rounds[key]["local"]:
+                    rows.append([model, n_workers, f"{n_rows:,.0f}"])
+                    break
+            else:
+                rows.append([model, n_workers, "never"])
+    report.table(
+        "From how many rows on a cluster beats one core: 10 entries a row, 200,000 columns",
+        ["model", "workers", "rows"],
+        rows,
+    )
 
 
 PARTS = {"loss": measure_loss, "rounds": measure_rounds, "beyond": None}
@@ -369,7 +393,7 @@ def main():
     report.keep(**kept)
     if kept.get("loss"):
         report_loss(report, kept["loss"])
-    if kept.get("rounds"):
+    if "scheduler" in kept.get("rounds", {}):
         report_rounds(report, kept["rounds"])
         report_beyond(report, kept)
     report.table("Measured on", None, machine(), n_texts=2)

@@ -46,7 +46,7 @@ def main():
         n_workers=2, threads_per_worker=1, dashboard_address=":0"
     )
     with Client(cluster) as client:
-        frame = dd.read_parquet(args.folder)
+        frame = dd.read_parquet(f"{args.folder}/*.parquet")
         clicked, table = frame["clicked"], frame.drop(columns="clicked")
         X = encode(FieldEncoder(n_buckets=1 << 10), table)  # one block for each partition
         model = DaskFFMClassifier(
