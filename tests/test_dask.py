@@ -34,7 +34,11 @@ from distributed import Client, LocalCluster, Status
 import skfm._cluster
 import skfm.dask as on_dask
 
-pytestmark = [few_passes, pytest.mark.slow]
+pytestmark = [
+    few_passes,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
+]
 
 PARAMS = dict(max_iter=2, random_state=0, engine="numpy", batch_size=60)
 ON_DASK = {

@@ -32,7 +32,6 @@ SOLVERS = ("adagrad", "ftrl")
 N_SHARDS = 8
 N_STEPS = 400  # a pass
 NETWORK = 10e9 / 8  # bytes a second
-NAMES = {"FM": "FM", "FFM": "FFM", "WideDeep": "Wide & Deep"}
 
 
 def arguments():
@@ -133,7 +132,7 @@ def report_loss(report, kept):
             ["model, solver", "passes", "local", *steps],
             [
                 [
-                    m,
+                    m.replace("WideDeep", "Wide & Deep"),
                     found[m]["passes"],
                     f"{found[m]['local']:.4f}",
                     *(

@@ -183,9 +183,9 @@ def shares(found):
 
 def steps(found):
     """For each set a panel: by how many % the loss is higher, against the steps a pass."""
-    sets = {name: of_set for name, of_set in found.items() if len(of_set) > 2}
-    made, axes = figure(1, len(sets), 2.8, sharey=True)
-    for ax, (name, of_set) in zip(axes, sets.items(), strict=True):
+    made, axes = figure(1, len(found), 2.8, sharey=True)
+    for ax, (name, of_set) in zip(axes, found.items(), strict=True):
+        everything = []
         for key, values in of_set.items():
             if ", " not in key:
                 continue
@@ -196,15 +196,17 @@ def steps(found):
             ax.plot(
                 points, excess, style, marker=".", color=COLORS[model], label=f"{model}, {solver}"
             )
+            everything += points
         ax.set_xscale("log")
-        log_axis(ax.xaxis, points)
-        ax.axhspan(-2, 2, color="0.95", zorder=0)
+        log_axis(ax.xaxis, [min(everything), 30 * min(everything)])
+        ax.set_xticks(sorted(set(everything)))
+        ax.minorticks_off()
+        ax.axhline(0, color="0.5", linewidth=0.8)
         ax.set_title(f"{name}, {count(of_set['rows'])} rows")
         ax.set_xlabel("steps a pass")
-        ax.set_yscale("symlog", linthresh=2)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}%"))
-        ax.set_yticks([-2, -1, 0, 1, 2, 5, 10, 20, 50])
         ax.grid(axis="y")
+    axes[0].set_ylim(top=max(axes[0].get_ylim()[1], 1) * 1.5)  # the legend has room there
     axes[0].set_ylabel("log loss above the local fit's")
-    axes[-1].legend(fontsize=7)
+    axes[0].legend(fontsize=7, ncols=2, loc="upper right")
     return made
