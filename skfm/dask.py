@@ -113,8 +113,8 @@ def _call(block, model, method, like):
 class _OnDask:
     """
     client : distributed.Client or None, default=None
-        Connection to the cluster. None takes the current one. It is never pickled or copied:
-        a copy has None.
+        Connection to the cluster. None takes the current one. It is never pickled: what is
+        loaded again has None.
     n_shards : int, default=8
         Number of parts that the rows are cut into, whatever the blocks of the collection and
         the number of workers. At most so many workers compute at a time, and each step waits

@@ -74,6 +74,7 @@ def cluster():
     yield cluster
     with suppress(KeyError):  # Dask's, of a worker that was killed
         cluster.close()
+    cluster.status = Status.closed
 
 
 @pytest.fixture
