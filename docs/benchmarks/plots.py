@@ -183,7 +183,7 @@ def shares(found):
 
 def steps(found):
     """For each set a panel: by how many % the loss is higher, against the steps a pass."""
-    made, axes = figure(1, len(found), 2.8, sharey=True)
+    made, axes = figure(1, len(found), 3.2, sharey=True)
     for ax, (name, of_set) in zip(axes, found.items(), strict=True):
         everything = []
         for key, values in of_set.items():
@@ -206,7 +206,8 @@ def steps(found):
         ax.set_xlabel("steps a pass")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}%"))
         ax.grid(axis="y")
-    axes[0].set_ylim(top=max(axes[0].get_ylim()[1], 1) * 1.5)  # the legend has room there
     axes[0].set_ylabel("log loss above the local fit's")
-    axes[0].legend(fontsize=7, ncols=2, loc="upper right")
+    made.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=7, ncols=3, loc="outside lower center"
+    )
     return made
