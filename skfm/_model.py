@@ -104,9 +104,9 @@ class Model:
             for name, table in self.tables.items()
         }
 
-    def scores(self, engine, batch, values, step=None):
+    def scores(self, engine, batch, values, step=None, part=0):
         """Raw scores as float64, and what `gradient` needs again."""
-        evaluation, memories = Evaluation(engine, batch, values, step), []
+        evaluation, memories = Evaluation(engine, batch, values, step, part), []
         total = None
         for term in self.terms:
             score, memory = term.forward(evaluation)
@@ -114,9 +114,12 @@ class Model:
             memories.append(memory)
         return total + values["bias"][0, 0].astype(np.float64), (evaluation, memories)
 
-    def gradient(self, engine, batch, values, y, weight, loss):
-        """The first half of a step: a function of nothing but the batch and these values."""
-        score, (evaluation, memories) = self.scores(engine, batch, values, self.n_steps)
+    def gradient(self, engine, batch, values, y, weight, loss, part=0):
+        """The first half of a step: a function of nothing but the batch and these values.
+
+        The gradients of several batches, each a `part` of one step by its number, add up.
+        """
+        score, (evaluation, memories) = self.scores(engine, batch, values, self.n_steps, part)
         total = weight @ loss.value(y, score)
         dtype = values["bias"].dtype
         delta, weight = (weight * loss.gradient(y, score)).astype(dtype), weight.astype(dtype)
@@ -210,6 +213,16 @@ class Model:
         self.terms = terms
         for name, layout in layouts_of(terms).items():
             self.tables[name].change_solver(solver_of(layout, settings))
+
+    def holding(self, values):
+        """The same model with these values of its tables instead, and no states of solvers.
+
+        It gives scores and gradients; it takes no steps.
+        """
+        other = copy.copy(self)
+        other.tables = {name: self.tables[name].holding(these) for name, these in values.items()}
+        other.history = None
+        return other
 
     def copy(self, saved=None):
         """Copy all parameters and states, into `saved` if it is given."""

@@ -27,10 +27,13 @@ class Evaluation:
         For each table the rows that the batch touches, (U, width).
     step : int or None
         The number of the step in training, None for prediction.
+    part : int
+        The number of the batch among those that make the step.
     """
 
-    def __init__(self, engine, batch, values, step=None):
-        self.engine, self.batch, self.values, self.step = engine, batch, values, step
+    def __init__(self, engine, batch, values, step=None, part=0):
+        self.engine, self.batch, self.values = engine, batch, values
+        self.step, self.part = step, part
         self._pooled, self._gradients, self._pooled_gradients = {}, {}, {}
 
     def __getitem__(self, table):
@@ -496,7 +499,8 @@ class Network(Term):
         activate = ACTIVATIONS[self.activation][0]
         drop = self.dropout and evaluation.step is not None
         # The last number keeps the stream apart from that of the order of rows.
-        random = np.random.default_rng([*self.key, evaluation.step, 1]) if drop else None
+        stream = [*self.key, evaluation.step, 1 + evaluation.part]
+        random = np.random.default_rng(stream) if drop else None
         for weights, biases in hidden:
             sums = inputs[-1] @ weights
             sums += biases
