@@ -240,8 +240,8 @@ class Training:
         Number of threads. Where there are several outputs, they are fitted at the same
         time; a single one is shared out by the numba engine. None means 1, and so does
         any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. Within
-        ``joblib.parallel_config``, None takes its n_jobs, capped at the cores of this
-        machine. The result does not depend on it.
+        ``joblib.parallel_config``, None takes its n_jobs. There are never more threads than
+        cores. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the order of rows, the validation rows and dropout.
     verbose : bool or int, default=False

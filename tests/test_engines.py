@@ -229,11 +229,14 @@ def test_a_child_forked_within_a_fit_has_one_thread(eager_threads):
 
     def fork_within_a_fit():
         with engine.threads(2):
+            assert parts_of_a_kernel(engine) == [(0, 2), (1, 2)]
             child = os.fork()
             if not child:
                 signal.alarm(20)  # rather than wait for a thread that there is not
-                os._exit(parts_of_a_kernel(engine) != [(0, 1)])
-            return os.waitpid(child, 0) == (child, 0)
+                alone = parts_of_a_kernel(engine) == [(0, 1)]
+        if not child:  # also at the end of the context
+            os._exit(not alone)
+        return os.waitpid(child, 0) == (child, 0)
 
     assert fork_within_a_fit()
     with ThreadPoolExecutor(1) as pool:
@@ -302,8 +305,10 @@ def test_an_error_on_another_thread_is_raised(eager_threads):
         if share[2] == 1:
             raise MemoryError("of part 1")
 
-    with engine.threads(2), pytest.raises(MemoryError, match="of part 1"):
-        engine.run(kernel, 1)
+    with engine.threads(2):
+        with pytest.raises(MemoryError, match="of part 1"):
+            engine.run(kernel, 1)
+        assert parts_of_a_kernel(engine) == [(0, 1)]  # the others have ended
 
 
 @needs_numba

@@ -23,6 +23,9 @@ from .vectors import add_product, add_scaled, load, prefetch, store, sum_of, zer
 _WIDE = 4 * LANES
 _AHEAD = 4
 
+# A number that is moved between memory and cache takes as long as so many multiplications.
+_MOVED = 4
+
 # Most loops pool nothing: what counts is that batches are large enough.
 POOLED_AT_A_TIME = 1 << 22
 
@@ -178,7 +181,7 @@ def gather(batch, table, rows):
     values = _rows_of(batch, (len(rows), table.shape[1]), table.dtype)
     if values.flags.c_contiguous:
         return np.take(table, rows, axis=0, out=values, mode="clip")  # "raise" would copy
-    run(_gather, 4 * values.size, table.ravel(), table.shape[1], rows, *_flat(values))
+    run(_gather, _MOVED * values.size, table.ravel(), table.shape[1], rows, *_flat(values))
     return values
 
 
@@ -354,7 +357,15 @@ def _kernels(batch, V):
 
 def add_penalty(grad, values, count, l2):
     usable = np.ones(1, bool)
-    run(_add_penalty, 4 * grad.size, *_flat(grad), *_flat(values), count, _row(l2, grad), usable)
+    run(
+        _add_penalty,
+        _MOVED * grad.size,
+        *_flat(grad),
+        *_flat(values),
+        count,
+        _row(l2, grad),
+        usable,
+    )
     return usable[0]
 
 
@@ -391,7 +402,7 @@ def adagrad(table, accum, rows, values, grad, count, learning_rate, l1):
     rows = np.arange(len(values)) if rows is None else rows
     rate, l1 = _row(learning_rate, grad), _row(l1, grad)
     arrays = table.ravel(), accum.ravel(), rows, *_flat(grad), count
-    run(_adagrad, 8 * grad.size, *arrays, rate, l1, l1.any())
+    run(_adagrad, 2 * _MOVED * grad.size, *arrays, rate, l1, l1.any())
 
 
 @compiled
@@ -417,7 +428,16 @@ def ftrl(table, z, n, rows, values, grad, learning_rate, beta, l1):
     rows = np.arange(len(values)) if rows is None else rows
     number = grad.dtype.type
     settings = _row(learning_rate, grad), number(beta), _row(l1, grad)
-    run(_ftrl, 8 * grad.size, table.ravel(), z.ravel(), n.ravel(), rows, *_flat(grad), *settings)
+    run(
+        _ftrl,
+        2 * _MOVED * grad.size,
+        table.ravel(),
+        z.ravel(),
+        n.ravel(),
+        rows,
+        *_flat(grad),
+        *settings,
+    )
 
 
 @compiled

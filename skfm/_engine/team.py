@@ -1,8 +1,8 @@
-"""Several threads for one kernel, which stay awake between two of them.
+"""Several threads for one kernel, which look out for the next one.
 
-To wake a thread takes as long as a small kernel, and so does to wait for the lock of Python's
-interpreter. Threads therefore wait within kernels, for what others write into an array, and go to
-sleep only where nothing comes for a while.
+To start or to wake a thread takes as long as a small kernel, and so does waiting for the lock of
+Python's interpreter. Threads therefore wait within kernels, for what others write into an array.
+They end if nothing comes for a while.
 """
 
 import os
@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 # Multiplications below which a kernel is done before a second thread has begun.
 _WORTH_A_THREAD = 500_000
 
-# How often a thread looks before it goes to sleep: for some 300 microseconds, about as long as
+# How often a thread looks before it gives up: for some 300 microseconds, about as long as
 # what lies between two kernels. On a busy machine whoever looks keeps others from working.
 _LOOKS = 1_000_000
 
@@ -62,7 +62,7 @@ def _look(board, i, least):
 def begin(share):
     """What a kernel calls first. Returns the part that it is to do, and the number of parts."""
     board, kernel, part, n_parts = share
-    if part == 0:  # has let the interpreter go, which the others need to begin
+    if part == 0:  # within a kernel this thread needs no interpreter: the others can begin
         _write(board, 0, kernel)
     return part, n_parts
 
@@ -89,31 +89,31 @@ class _Team:
     def __init__(self, n):
         self.n, self.board = n, np.zeros(n, np.int64)
         self.n_kernels, self.task, self.error = 0, None, None
-        self.awake, self.ended, self.change = set(), False, threading.Condition()
+        self.running, self.ended, self.change = set(), False, threading.Condition()
 
     def run(self, kernel, args):
         """Call ``kernel(*args, share)`` for all parts at a time."""
         try:
-            alone = self._wake(kernel, args)
+            alone = self._share(kernel, args)
             for part in (0, *alone):
                 kernel(*args, (self.board, self.n_kernels, part, self.n))
                 self.board[part] = self.n_kernels
             while (self.board[1:] < self.n_kernels).any():
                 time.sleep(1e-4)  # the others may wait for this core
+            if self.error is not None:
+                raise self.error
         except BaseException:  # as of Ctrl-C: nobody may write to the tables behind our back
             self.end()
             raise
-        if self.error:
-            raise self.error
 
-    def _wake(self, kernel, args):
+    def _share(self, kernel, args):
         """Let the others know of a kernel. Returns the parts for which no thread can start."""
         with self.change:
             self.n_kernels += 1
             self.task = kernel, args, self.n_kernels
-            asleep = {*range(1, self.n)} - self.awake
+            missing = {*range(1, self.n)} - self.running
         alone = []
-        for part in asleep:
+        for part in missing:
             try:
                 threading.Thread(target=self._work, args=(part,), name=f"skfm_{part}").start()
             except RuntimeError:
@@ -124,10 +124,10 @@ class _Team:
         while True:
             with self.change:
                 if self.ended or self.board[part] == self.n_kernels:
-                    self.awake.discard(part)
+                    self.running.discard(part)
                     self.change.notify_all()
                     return
-                self.awake.add(part)
+                self.running.add(part)
                 kernel, args, number = self.task
             try:
                 kernel(*args, (self.board, number, part, self.n))
@@ -143,7 +143,7 @@ class _Team:
                 with self.change:
                     self.ended, self.task = True, None
                     self.board[0] += 1
-                    self.change.wait_for(lambda: not self.awake)
+                    self.change.wait_for(lambda: not self.running)
                     waits = False
             except KeyboardInterrupt as error:
                 interrupt = error
@@ -173,8 +173,9 @@ def threads(n):
     try:
         yield
     finally:
-        _local.team = before
-        team.end()
+        if getattr(_local, "team", None) is team:  # and this is no child forked within the context
+            _local.team = before
+            team.end()
 
 
 def run(kernel, work, *args):
