@@ -1,4 +1,4 @@
-"""The code of the README and of the documentation's pages runs, and the README's figures are real."""
+"""The code of README and pages runs, and the figures of the README are those measured."""
 
 import re
 from pathlib import Path
