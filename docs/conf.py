@@ -26,7 +26,9 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 # Links to other projects. Each inventory holds what these pages link to, as plain text, so that
-# a build needs no network and never fails because a site is down.
+# a build needs no network and never fails because a site is down. A name that is not in them is a
+# warning: add its line.
+nitpicky = True
 intersphinx_mapping = {
     name: (url, f"inventories/{name}.txt")
     for name, url in {
@@ -43,7 +45,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     # The other files there are scripts, see scripts.rst.
-    "ignore_pattern": r"[/\\](?!plot_)[^/\\]*\.py$",
+    "ignore_pattern": r"^(?!plot_)",
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("skfm",),
@@ -55,6 +57,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
 }
+
+mathjax_path = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-mml-chtml.js"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skfm"
