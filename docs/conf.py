@@ -69,5 +69,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
 }
-html_sidebars = {name: [] for name in ("index", "install", "getting_started", "faq")}
+# Code needs the width more than these pages need a menu of their neighbors.
+wide = ["index", "install", "getting_started", "faq", "auto_examples/*"]
+html_sidebars = {name: [] for name in wide}
 html_show_sourcelink = False
