@@ -64,7 +64,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skfm"
 html_theme_options = {
     "navigation_with_keys": False,
-    "show_prev_next": True,
+    "show_prev_next": False,
     "header_links_before_dropdown": 6,
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,

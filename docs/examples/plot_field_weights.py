@@ -79,7 +79,7 @@ print(f"mean strength of the planted pairs {planted:.2f}, of all others {others:
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 off = np.eye(N_FIELDS, dtype=bool)
 for ax, values, title in (
-    (axes[0], strength, "what a pair adds to the score (standard deviation)"),
+    (axes[0], strength, "spread of a pair's term"),
     (axes[1], fwfm.field_weights_[0], "field_weights_"),
 ):
     image = ax.imshow(np.ma.array(values, mask=off))

@@ -140,8 +140,10 @@ else:
 if found:
     fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
     colors = ["0.6", *["C0"] * 5, "C1", "C1"]
-    bars = ax.barh(list(found), [loss for loss, _, _ in found.values()], color=colors)
-    ax.bar_label(bars, fmt="%.4f", padding=3)
+    ax.scatter([loss for loss, _, _ in found.values()], list(found), s=60, c=colors)
+    for name, (loss, _, _) in found.items():
+        ax.annotate(f"{loss:.3f}", (loss, name), (8, -4), textcoords="offset points")
     ax.invert_yaxis()
-    ax.set(xlabel="log loss on held-out flights", xlim=(0.4, 0.54))
+    ax.grid(axis="y", alpha=0.3)
+    ax.set(xlabel="log loss on held-out flights", xlim=(0.43, 0.53))
     plt.show()

@@ -57,6 +57,6 @@ fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for (solver, path), marker in zip(paths.items(), "os", strict=True):
     ax.plot(path[:, 0], path[:, 1], marker=marker, label=solver)
 ax.set(xscale="log", xlabel="share of touched weights that is not zero", ylabel="log loss")
-ax.xaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
+ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 ax.legend(title="solver")
 plt.show()

@@ -24,7 +24,6 @@ We plant both kinds of interactions and compare the losses with the best possibl
 # category differ between the fields that it meets.
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
@@ -78,13 +77,13 @@ for kind, clicks in data.items():
 # -----------
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True, sharey=True, layout="constrained")
-colors = ["0.6", "0.6", "C0", "C1", "0.85"]
+colors = ["0.4", "0.4", "C0", "C1", "0.8"]
 for ax, (kind, found) in zip(axes, losses.items(), strict=True):
-    places = np.arange(len(found))
-    ax.barh(places, list(found.values()), color=colors)
-    for place, loss in zip(places, found.values(), strict=True):
-        ax.text(loss + 0.005, place, f"{loss:.3f}", va="center")
-    ax.set(yticks=places, yticklabels=list(found), title=f"factors {kind}", xlabel="log loss")
-    ax.set_xlim(0.3, 0.62)
+    names, values = list(found), list(found.values())
+    ax.scatter(values, names, s=60, c=colors)
+    for name, loss in found.items():
+        ax.annotate(f"{loss:.3f}", (loss, name), (8, -4), textcoords="offset points")
+    ax.set(title=f"factors {kind}", xlabel="log loss", xlim=(0.35, 0.6))
+    ax.grid(axis="y", alpha=0.3)
 axes[0].invert_yaxis()
 plt.show()

@@ -58,9 +58,12 @@ for name, loss in losses.items():
 # A constant prediction has a loss of log 2, the line.
 
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-bars = ax.barh(list(losses), list(losses.values()), color=["C0"] * 3 + ["C1"] * 2 + ["0.85"])
-ax.bar_label(bars, fmt="%.3f", padding=3)
-ax.axvline(np.log(2), color="0.4", linewidth=1)
+colors = ["C0"] * 3 + ["C1"] * 2 + ["0.8"]
+ax.axvline(np.log(2), color="0.7", linewidth=1)
+ax.scatter(list(losses.values()), list(losses), s=60, c=colors)
+for name, loss in losses.items():
+    ax.annotate(f"{loss:.3f}", (loss, name), (8, -4), textcoords="offset points")
 ax.invert_yaxis()
-ax.set(xlabel="log loss", xlim=(0.4, 0.75))
+ax.grid(axis="y", alpha=0.3)
+ax.set(xlabel="log loss", xlim=(0.5, 0.72))
 plt.show()

@@ -61,11 +61,16 @@ rate = np.array(results["param_learning_rate"], float)
 k = np.array(results["param_k"], int)
 loss = -results["mean_test_score"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-for ax, x, name in ((axes[0], l2, "l2_factors"), (axes[1], rate, "learning_rate")):
+for ax, x, name, ticks in (
+    (axes[0], l2, "l2_factors", [0.001, 0.003, 0.01, 0.03]),
+    (axes[1], rate, "learning_rate", [0.05, 0.1, 0.2]),
+):
     for value, marker in zip((4, 8, 16), "os^", strict=True):
         ax.plot(x[k == value], loss[k == value], marker, label=f"k={value}")
     ax.axhline(default_cv, color="0.6", linewidth=1, label="defaults")
     ax.set(xscale="log", xlabel=name)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
 axes[0].set_ylabel("log loss, cross-validated")
 axes[0].legend()
 plt.show()

@@ -82,6 +82,6 @@ fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 for (name, path), marker in zip(paths.items(), "os^", strict=True):
     ax.plot(path[:, 0], path[:, 1], marker=marker, label=name)
 ax.set(xscale="log", xlabel="share of touched wide weights that is not zero", ylabel="log loss")
-ax.xaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
+ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 ax.legend(title="wide + deep solver")
 plt.show()
