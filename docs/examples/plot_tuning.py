@@ -72,5 +72,5 @@ for ax, x, name, ticks in (
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
 axes[0].set_ylabel("log loss, cross-validated")
-axes[0].legend()
+axes[0].legend(loc="center left")
 plt.show()
