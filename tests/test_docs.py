@@ -26,7 +26,7 @@ def run(path, parser, *others):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_code_of_a_page_runs(path, tmp_path, monkeypatch):
-    """A comment ``.. skip: next "reason"`` leaves a block out that needs more than a moment."""
+    """A comment ``.. skip: next`` leaves out a block that needs more than a moment."""
     monkeypatch.chdir(tmp_path)
     text = path.read_text(encoding="utf-8")
     blocks = len(re.findall(r"^ *\.\. code-block:: python$", text, flags=re.M))
