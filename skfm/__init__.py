@@ -9,6 +9,7 @@ from ._machines import (
     FwFMClassifier,
     FwFMRegressor,
 )
+from ._version import __version__
 from ._wide_deep import WideDeepClassifier, WideDeepRegressor
 
 __all__ = [
@@ -20,6 +21,6 @@ __all__ = [
     "FwFMRegressor",
     "WideDeepClassifier",
     "WideDeepRegressor",
+    "__version__",
     "infer_fields",
 ]
-__version__ = "0.1.0.dev0"

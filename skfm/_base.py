@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._batch import Batcher, Columns, checked, entries_per_row, without_stored_zeros
+from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose, is_worth_compiling
@@ -20,9 +20,10 @@ from ._model import Model, check_columns, check_memory, parameters_per_column
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
+from ._units import Part, units_of
 
 # early_stopping="auto" holds out validation rows from this many rows on.
-_AUTO_ROWS = 100
+AUTO_ROWS = 100
 
 # Rows per step of "auto" where there are few.
 _SMALLEST_BATCH = 2
@@ -47,6 +48,33 @@ class Start(NamedTuple):
     target: object
     fields: Fields
     data: Data
+
+
+class Facts(NamedTuple):
+    """What new models depend on in the data.
+
+    Attributes
+    ----------
+    weight : float
+        Of all rows; infinite in a stream.
+    entries : float
+        Entries per row.
+    new : ndarray
+        Columns that join, ascending.
+    units : Units
+        Theirs.
+    starts : list of float
+        The best constant score of each output.
+    nnz : int
+        Entries that a pass reads.
+    """
+
+    weight: float
+    entries: float
+    new: np.ndarray
+    units: Units
+    starts: list
+    nnz: int
 
 
 class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimator):
@@ -210,7 +238,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         -------
         data : Data
         target : Labels or Numbers
-            The one given, or ``target_of(y, weight, used)``.
+            The one given, or ``target_of(each)``, see `Labels.of_data`.
         """
         if y is None:
             raise ValueError(
@@ -219,7 +247,9 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
         weight = check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
-        target = target or target_of(y, weight, np.flatnonzero(weight))
+        if target is None:
+            raw = Data(X, y, weight, np.flatnonzero(weight))
+            target = target_of(lambda function, *arguments: [function(raw, *arguments)])
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError("class_weight leaves no weight, or too much, on these rows.")
@@ -245,7 +275,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     def _can_split(self, data):
         if self.early_stopping == "auto":
-            return len(data.used) >= _AUTO_ROWS
+            return len(data.used) >= AUTO_ROWS
         return self.early_stopping
 
     # -- training -------------------------------------------------------------------
@@ -260,20 +290,35 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         new models fit the rows `first`.
         """
         seed, target, fields, data = start
-        crosses = self._make_crosses(fields)
-        outputs = range(target.n_outputs)
-        terms = [self._make_terms(fields, crosses, (seed, output)) for output in outputs]
         rows = np.concatenate(batches)
-        weight = np.inf if in_stream else float(data.weight[rows].sum())
-        entries = before.entries if before else entries_per_row(data.X)[batches[0]].mean()
-        settings = self._settings(fields, weight, float(entries))
         columns = before.columns if before else Columns(data.X.shape[1], fields)
-        new, units = columns.joining(data.X, batches, data.weight, may_shift=before is None)
+        new, part = columns.new_in(data.X, rows), Part(data.X, batches, data.weight)
+        starts = []
+        for output in range(target.n_outputs):
+            y, weight = target.of_output(data.y[first], output), data.weight[first]
+            starts.append(target.loss.start(target.loss.sum(y, weight), weight.sum()))
+        facts = Facts(
+            weight=np.inf if in_stream else float(data.weight[rows].sum()),
+            entries=float(before.entries if before else entries_per_row(data.X)[batches[0]].mean()),
+            new=new,
+            units=units_of(lambda do, *arguments: [do(part, *arguments)], new, before is None),
+            starts=starts,
+            nnz=data.X.nnz,
+        )
+        batch_size = min(batch_size, len(rows))
+        return self._models(before, seed, target, columns, facts, batch_size, in_stream)
+
+    def _models(self, before, seed, target, columns, facts, batch_size, in_stream=False):
+        """New models, or forks of those `before`, from what is known of the data."""
+        crosses = self._make_crosses(columns.fields)
+        outputs = range(target.n_outputs)
+        terms = [self._make_terms(columns.fields, crosses, (seed, output)) for output in outputs]
+        settings = self._settings(columns.fields, facts.weight, facts.entries)
         # The model, the best pass, and the model from before while it may come back.
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
-        largest_batch = min(batch_size, len(rows))
-        n_columns = len(columns) + len(new)
-        check_memory(terms[0], settings, n_columns, largest_batch, len(terms), copies)
+        n_columns = len(columns) + len(facts.new)
+        n_features = 0 if before else len(columns.slot_of)
+        check_memory(terms[0], settings, n_columns, batch_size, len(terms), copies, n_features)
         models = []
         for output in outputs:
             if before:
@@ -281,15 +326,13 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 models.append(before.models[output].fork(copied=not in_stream))
                 models[output].continue_with(terms[output], settings)
             else:
-                y = target.of_output(data.y[first], output)
-                bias = target.loss.start(y, data.weight[first])
-                models.append(Model(terms[output], settings, bias))
-            models[output].add_columns(new)
-        columns = columns.extended(new, units)
+                models.append(Model(terms[output], settings, facts.starts[output]))
+            models[output].add_columns(facts.new)
+        columns = columns.extended(facts.new, facts.units)
         # The size of a stream cannot be known: it is taken to be large.
-        n_read = len(terms) * data.X.nnz * parameters_per_column(terms[0])
+        n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
         compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
-        return Fitted(seed, target, columns, float(entries), compiles, crosses, models)
+        return Fitted(seed, target, columns, facts.entries, compiles, crosses, models)
 
     def _batch_size(self, n_rows, fields):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
@@ -348,23 +391,37 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
 
 def _split(estimator, data, target, seed):
-    """Hold out rows to watch the loss on: at random, or without shuffling the last."""
+    """Hold out rows to watch the loss on."""
+    rows, y = held_out(estimator, data, target, seed), data.y[data.used]
+    if rows is None:
+        raise_nothing_left(estimator, len(y))
+    if not estimator.shuffle:
+        target.warn_of_unlearned(y[: len(rows[0])], y[len(rows[0]) :])
+    return tuple(data._replace(used=used) for used in rows)
+
+
+def held_out(estimator, data, target, seed):
+    """Rows to learn from, and rows to watch the loss on: at random, or without shuffling the last.
+
+    None if nothing would be left to learn from.
+    """
     fraction, y = estimator.validation_fraction, data.y[data.used]
     if np.ceil(fraction * len(y)) >= len(y):  # as train_test_split counts
-        raise ValueError(
-            f"validation_fraction={fraction} of {len(y)} rows leaves none to learn from: "
-            "lower it, pass X_val and y_val, or early_stopping=False."
-        )
-    used, held_out = train_test_split(
+        return None
+    return train_test_split(
         data.used,
         test_size=fraction,
         shuffle=estimator.shuffle,
         stratify=target.strata(y, fraction) if estimator.shuffle else None,
         random_state=seed,
     )
-    if not estimator.shuffle:
-        target.warn_of_unlearned(y[: len(used)], y[len(used) :])
-    return data._replace(used=used), data._replace(used=held_out)
+
+
+def raise_nothing_left(estimator, n_rows):
+    raise ValueError(
+        f"validation_fraction={estimator.validation_fraction} of {n_rows} rows leaves none to "
+        "learn from: lower it, pass X_val and y_val, or early_stopping=False."
+    )
 
 
 def _sample(batcher, data, target, output):
@@ -376,8 +433,8 @@ def _sample(batcher, data, target, output):
 class FieldsBase:
     """What models share that pool columns by field."""
 
-    def _make_fields(self, X):
-        return check_fields(self.fields, X)
+    def _make_fields(self, X, **how):
+        return check_fields(self.fields, X, **how)
 
     @property
     def fields_(self):

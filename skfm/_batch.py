@@ -16,7 +16,7 @@ _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
 
 MAX_VALUE = float(np.finfo(np.float32).max)
-_LEAST = float(np.finfo(np.float32).tiny)
+LEAST = float(np.finfo(np.float32).tiny)
 
 # Rows from which the mean of a column can be told.
 FEW_ROWS = 16
@@ -166,16 +166,9 @@ class Columns:
 
     def new_in(self, X, rows):
         """Return the columns that occur in `rows` of X and have no slot yet."""
-        fresh = np.zeros(len(self.slot_of), bool)
-        for chunk in _chunks(rows):
-            fresh[columns_of(X, chunk)] = True
-        fresh &= (self.slot_of < 0) | (self.slot_of >= len(self))
+        fresh = occurring(X, rows)
+        fresh[self.seen] = False
         return np.flatnonzero(fresh)
-
-    def joining(self, X, batches, weight, may_shift):
-        """The new columns of some batches of rows, and their units, by the batch they come in."""
-        new = self.new_in(X, np.concatenate(batches))
-        return new, units_of(X, batches, weight, new, may_shift)
 
     def extended(self, columns, units):
         """The same with slots for new columns."""
@@ -190,6 +183,18 @@ class Columns:
         longer._set(np.concatenate([self.seen, columns]), units)
         longer.slot_of[columns] = np.arange(len(self), len(longer))
         return longer
+
+    def part(self, slots):
+        """Some of the columns, for a matrix that has these only: they are numbered anew.
+
+        What is known of a column, its number in the user's matrix included, stays.
+        """
+        some = object.__new__(_SomeColumns)
+        some.fields, some.slot_of = self.fields, np.arange(len(slots), dtype=np.int32)
+        some.field, some.seen = self.field.take(slots), self.seen.take(slots)
+        some.units = Units(*(of_all.take(slots) for of_all in self.units))
+        some.shifted, some.plain = np.flatnonzero(some.units.shift), self.plain
+        return some
 
     def slots(self, columns):
         """Slot of each column, -1 where it was never seen."""
@@ -246,84 +251,14 @@ class Columns:
         self.__dict__ = self.extended(seen, units).__dict__
 
 
-def units_of(X, batches, weight, columns, may_shift):
-    """The units in which the values of `columns` count, each from the first batch it is in.
+class _SomeColumns(Columns):
+    """Columns of a matrix that has these only; see `Columns.part`."""
 
-    The unit of a column is the root mean square of its entries: 1 where these are ones.
-    Numbers far from zero, such as years, would hardly differ in it. A column of the first
-    batch is therefore standardized if most rows have an entry in it and its mean over all of
-    them is more than half of its standard deviation. Means are weighted.
+    def __getstate__(self):
+        return self.__dict__
 
-    Parameters
-    ----------
-    X : csr_array
-    batches : list of ndarray
-        Rows.
-    weight : ndarray of shape (n_samples,)
-    columns : ndarray
-    may_shift : bool
-        Whether the model has seen no rows before the first batch.
-    """
-    shift, scale = np.zeros(len(columns)), np.ones(len(columns))
-    is_number = X.data != 1
-    if not is_number.any():
-        return Units(shift, scale)
-    number = np.full(X.shape[1], -1, np.int32)
-    number[columns] = np.arange(len(columns))
-    others = np.setdiff1d(number[X.indices[is_number]], [-1])
-    if not len(others):
-        return Units(shift, scale)
-    number[:] = -1
-    number[columns[others]] = np.arange(len(others))
-    shift[others], scale[others] = _units(X, batches, weight, number, len(others), may_shift)
-    return Units(shift, scale)
-
-
-def _units(X, batches, weight, of_column, width, may_shift):
-    """Shift and scale of the columns that `of_column` numbers from 0 to `width`."""
-    rows, first = np.concatenate(batches), np.full(width, len(batches))
-    batch_of_row = np.repeat(np.arange(len(batches)), [*map(len, batches)])
-    for batch, its_rows in enumerate(batches):
-        column = of_column.take(columns_of(X, its_rows))
-        column = column[column >= 0]
-        first[column[first[column] > batch]] = batch
-    least, most = np.full(width, np.inf), np.full(width, -np.inf)
-
-    def entries():
-        """Column, value and weight of the entries, chunk by chunk."""
-        for chunk, its_batch in zip(_chunks(rows), _chunks(batch_of_row), strict=True):
-            where, length = positions(X.indptr, chunk)
-            column = of_column.take(X.indices.take(where))
-            known = (column >= 0) & (np.repeat(its_batch, length) == first.take(column))
-            value = X.data.take(where[known]).astype(np.float64)
-            yield column[known], value, np.repeat(weight[chunk], length)[known]
-
-    def mean(function):
-        total, count = np.zeros(width), np.zeros(width)
-        for column, value, its_weight in entries():
-            total += np.bincount(column, its_weight * function(column, value), width)
-            count += np.bincount(column, its_weight, width)
-        return total / np.where(count > 0, count, 1), count
-
-    for column, value, _ in entries():
-        np.minimum.at(least, column, value)
-        np.maximum.at(most, column, value)
-    largest = np.maximum(np.abs(least), np.abs(most))
-    differs = least < most
-    square, count = mean(lambda column, value: (value / largest[column]) ** 2)
-    shift, scale = np.zeros(width), largest * np.where(differs, np.sqrt(square), 1)
-    scale[scale < _LEAST] = 1  # parameters per such a unit would be infinite: it counts as 0
-    share = np.where(first == 0, count / weight[batches[0]].sum(), 0)
-    if may_shift and len(batches[0]) >= FEW_ROWS and (differs & (share > 0.5)).any():
-        average = share * mean(lambda column, value: value / largest[column])[0]
-        deviation, _ = mean(lambda column, value: (value / largest[column] - average[column]) ** 2)
-        # The rows without an entry have a zero.
-        deviation = np.sqrt(share * deviation + (1 - share) * average**2)
-        rounding = np.finfo(X.dtype if X.dtype.kind == "f" else float).eps
-        far = (share > 0.5) & (np.abs(average) > 0.5 * deviation)
-        far &= differs & (deviation > ROUNDINGS * rounding)
-        shift[far], scale[far] = (largest * average)[far], (largest * deviation)[far]
-    return shift, scale
+    def __setstate__(self, state):
+        self.__dict__ = state
 
 
 class Batch:
@@ -360,6 +295,10 @@ class Batch:
     @cached_property
     def crosses(self):
         return self._batcher.crosses_of(self)
+
+    def crosses_apart(self):
+        """The crosses of the rows, by the fields that are crossed: over the same buckets."""
+        return self._batcher.crosses_apart(self)
 
     def renew_scratch(self):
         """Give up all scratch arrays, for others to take their place."""
@@ -445,15 +384,37 @@ class Batcher:
         self.n_scratch = 0
         return Batch(self, *self.engine.assemble(self, rows), self.fields.n_fields)
 
+    def _columns_of(self, batch):
+        """The column of each entry of a batch."""
+        slots = batch.indices if batch.touched is None else batch.touched.take(batch.indices)
+        return self.columns.seen.take(slots)
+
+    def crosses_apart(self, batch):
+        """The crosses of a batch that has distinct ones, by the fields that are crossed."""
+        columns, touched, parts = self._columns_of(batch), batch.crosses.touched, {}
+        order = np.argsort(touched)
+        for fields in self.crosses.tuples:
+            one = self.crosses.only(fields)
+            indptr, buckets, values = one(batch.indptr, columns, batch.values)
+            local = order[np.searchsorted(touched, buckets, sorter=order)]
+            parts[fields] = Batch(self, touched, indptr, local, values, 1)
+        return parts
+
     def crosses_of(self, batch):
         """The batch of the crosses of a batch."""
-        slots = batch.indices if batch.touched is None else batch.touched.take(batch.indices)
-        columns = self.columns.seen.take(slots)
-        indptr, buckets, values = self.crosses(batch.indptr, columns, batch.values)
+        indptr, buckets, values = self.crosses(batch.indptr, self._columns_of(batch), batch.values)
         touched, local = None, buckets
         if batch.touched is not None:
             touched, local = self.engine.distinct(buckets, self.stamp)
         return Batch(self, touched, indptr, local, values, 1)
+
+
+def occurring(X, rows):
+    """Whether each column occurs in `rows`."""
+    occurs = np.zeros(X.shape[1], bool)
+    for chunk in chunks(rows):
+        occurs[columns_of(X, chunk)] = True
+    return occurs
 
 
 def columns_of(X, rows):
@@ -461,7 +422,7 @@ def columns_of(X, rows):
     return X.indices.take(positions(X.indptr, rows)[0])
 
 
-def _chunks(rows):
+def chunks(rows):
     return np.array_split(rows, 1 + len(rows) // _CHUNK_ROWS)
 
 
@@ -470,4 +431,4 @@ def positions(indptr, rows):
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start
     end = np.cumsum(length)
-    return np.repeat(start - end + length, length) + np.arange(end[-1]), length
+    return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0), length

@@ -5,10 +5,13 @@ Everything else uses what they document. Each entry says why there is no other w
 
 from joblib.parallel import get_active_backend
 
-# Estimators of scikit-learn validate their parameters by these, which turn a wrong one into
-# the same message as everywhere; `fit` and `partial_fit` run within the context, which also
-# looks after callbacks.
+# Estimators of scikit-learn validate their parameters by this and what comes from
+# `_param_validation`, which turn a wrong one into the same message as everywhere; `fit` and
+# `partial_fit` run within the context, which also looks after callbacks.
 from sklearn.base import _fit_context as fit_context
+
+# The error of displays where matplotlib is missing, which names the command to install it.
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -60,6 +63,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "check_feature_names_in",
+    "check_matplotlib_support",
     "fit_context",
     "validate_params",
     "within_joblib_worker",

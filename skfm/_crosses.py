@@ -1,5 +1,6 @@
 """Crosses: products of columns from different fields, hashed into buckets."""
 
+from functools import partial
 from itertools import combinations, product
 from numbers import Integral
 
@@ -35,6 +36,10 @@ class Crosses:
         self.tuples = tuples
         lengths = sorted({len(fields) for fields in tuples})
         self._by_length = [np.array([t for t in tuples if len(t) == n]) for n in lengths]
+
+    def only(self, fields):
+        """The same for a single cross of these fields."""
+        return Crosses([fields], self.n_fields, self.n_buckets)
 
     def __call__(self, indptr, columns, values):
         """Find the crosses of a batch.
@@ -92,6 +97,80 @@ class Crosses:
                 product *= values.take(entry)
             np.clip(product, -MAX_VALUE, MAX_VALUE, out=product)
         return which // len(fields), (found % np.uint64(self.n_buckets)).astype(np.intp), product
+
+    def graph(self, entries, weights):
+        """Write Σ of the weights of buckets, each times the value of its cross, into a graph."""
+        graph = entries.graph
+        in_field = graph.sum(graph("Cast", entries.is_in, to=np.int64), 2)
+        single = graph("LessOrEqual", graph("ReduceMax", in_field, keepdims=0), np.array(1))
+        ways = self._graph_of_singles, self._graph_of_combinations
+        totals = []
+        for tuples in self._by_length:
+            # Only a row with several entries in a field needs all combinations.
+            write = [partial(way, entries, weights, tuples) for way in ways]
+            totals.append(graph.choose(single, *write))
+        return graph.total(totals)
+
+    def _graph_of_singles(self, entries, weights, tuples, graph):
+        """For rows with one entry at most in each field."""
+        entries = entries.within(graph)
+        is_in = graph("Cast", entries.is_in, to=np.int64)
+        at, present = graph("ArgMax", is_in, axis=2, keepdims=0), graph.sum(is_in, 2)
+        present = graph("Cast", present, to=float)
+        parts = []
+        for fields in tuples.T:
+            which = graph("Gather", at, fields, axis=1)
+
+            def chosen(tensor, which=which):
+                return graph("GatherElements", tensor, which, axis=1)
+
+            value = graph("Mul", chosen(entries.values), graph("Gather", present, fields, axis=1))
+            parts.append((chosen, value))
+        return self._graph_of_parts(entries, weights, parts)
+
+    def _graph_of_combinations(self, entries, weights, tuples, graph):
+        """For all combinations of entries: each counts if its fields are crossed."""
+        entries, parts, n = entries.within(graph), [], tuples.shape[1]
+        base = 1 + self.n_fields
+        if base**n > MAX_PER_BATCH:
+            raise ValueError(
+                f"Crosses of {n} of {self.n_fields} fields are too many combinations for ONNX. "
+                "Cross fewer, or merge fields (fields=)."
+            )
+        where, number = None, entries.take(1 + entries.field.astype(np.int64))
+        for position in range(n):
+            # Entries go along an axis of their own for each field of a cross.
+            axes = np.array([1 + axis for axis in range(n) if axis != position])
+
+            def along(tensor, axes=axes):
+                return graph("Unsqueeze", tensor, axes)
+
+            parts.append((along, along(entries.values)))
+            code = along(number)
+            before = where and graph("Mul", where, np.array(base))
+            where = graph("Add", before, code) if before else code
+        is_crossed = np.zeros((base,) * n)
+        is_crossed[tuple(1 + tuples.T)] = 1
+        chosen, value = parts[0]
+        value = graph("Mul", value, graph("Gather", is_crossed.ravel(), where))
+        return self._graph_of_parts(entries, weights, [(chosen, value), *parts[1:]])
+
+    def _graph_of_parts(self, entries, weights, parts):
+        """The sum over crosses: of each field what chooses their entries, and the values."""
+        graph, found, product = entries.graph, None, None
+        hashes = mix(entries.fitted.columns.seen.astype(np.uint64))
+        first, later = (entries.take(of.view(np.int64)) for of in (mix(hashes), hashes))
+        for chosen, value in parts:
+            if found is None:
+                found, product = chosen(first), value
+                continue
+            found = graph.mix(graph("Add", found, chosen(later)))
+            product = graph("Mul", product, value)
+            product = graph("Clip", product, np.array(-MAX_VALUE), np.array(MAX_VALUE))
+        remainder = graph("Mod", graph("Cast", found, to=np.uint64), np.uint64(self.n_buckets))
+        bucket = graph("Cast", remainder, to=np.int64)
+        weight = graph("Cast", graph("Gather", weights, bucket), to=float)
+        return graph.sum(graph("Flatten", graph("Mul", product, weight), axis=1), 1)
 
 
 def check_crosses(crosses, fields, n_buckets, feature_names=None):

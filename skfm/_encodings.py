@@ -1,7 +1,9 @@
 """Encodings: which columns a variable becomes.
 
-An encoding has `widths`, the numbers of columns of its fields, ``encode(cells)`` and
-``labels()``, and `numeric` says whether its cells are numbers.
+An encoding has `widths`, the numbers of columns of its fields, ``encode(cells)``,
+``decode(columns)``, where the columns are those of the encoding in a sparse matrix, and
+``labels()``; `numeric` says whether its cells are numbers. ``graph(graph, cells, ...)`` writes what
+`encode` does into a graph of ONNX: columns, int64, and values, float32, of shape (n, fields).
 """
 
 import re
@@ -12,8 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import murmurhash3_32
 
-from ._batch import MAX_VALUE, ROUNDINGS
+from ._batch import MAX_VALUE, ROUNDINGS, row_of_entries
 from ._variables import all_as_read, as_read, distinct, text_of
+
+
+def _only_column(columns):
+    """The column of the only entry in each row of a sparse matrix."""
+    if (np.diff(columns.indptr) != 1).any():
+        raise ValueError("every row must have one entry there")
+    return columns.indices
 
 
 class Slots(NamedTuple):
@@ -78,10 +87,44 @@ class Vocabulary:
         columns = np.fromiter(chain(columns, [unknown - self.has_missing]), np.int32, size + 1)
         return Slots(columns[cells.codes])
 
+    def decode(self, columns):
+        """The texts of categories, NaN for missing values, None for unknown ones."""
+        texts = sorted(self.column_of, key=self.column_of.get)
+        cells = np.array([*texts, *[np.nan] * self.has_missing, None], object)
+        return cells[_only_column(columns)]
+
+    def graph(self, graph, cells, missing):
+        """`missing` is the text of a missing value."""
+        if missing in self.column_of:
+            raise ValueError(
+                f"Variable {cells!r} has the category {missing!r}, which is to stand for a missing "
+                "value, too: pass another text as missing_text."
+            )
+        unknown = self.widths[0] - 1
+        of_text = {missing: unknown - self.has_missing}
+        for text, column in self.column_of.items():
+            if not _SURROGATE.search(text):  # a string of ONNX has none
+                of_text[text] = column
+        columns = graph(
+            "LabelEncoder",
+            cells,
+            keys_strings=[*of_text],
+            values_int64s=[*of_text.values()],
+            default_int64=unknown,
+        )
+        return columns, _ones_like(graph, columns)
+
     def labels(self):
         for text in sorted(self.column_of, key=self.column_of.get):
             yield "=" + "\\" * bool(_SPECIAL.fullmatch(text)) + text
         yield from ["=<missing>"] * self.has_missing + ["=<unknown>"]
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _ones_like(graph, columns):
+    return graph("Expand", np.float32(1), graph("Shape", columns))
 
 
 _SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what is escaped so
@@ -90,13 +133,13 @@ _SPECIAL = re.compile(r"\\*<(missing|unknown)>")  # names of columns, and what i
 class Bins:
     """A column for each interval [edge, next edge), then one for missing values.
 
-    None for numbers where there were none.
+    None for numbers where there were none. `least` is the least number in training.
     """
 
-    numeric = True
+    numeric, least = True, np.nan
 
-    def __init__(self, edges, any_seen=True):
-        self.edges = edges
+    def __init__(self, edges, least=np.nan, any_seen=True):
+        self.edges, self.least = edges, least
         self.widths = (len(edges) + any_seen + 1,)
 
     @classmethod
@@ -108,26 +151,39 @@ class Bins:
         """
         values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
         if len(values) <= n_bins:
-            return cls(values[1:], len(values) > 0)
+            return cls(values[1:], values.min(initial=np.inf), len(values) > 0)
         full, before = len(numbers) / n_bins, np.inf
         while full < before:
             light = counts <= full
             before, full = full, counts[light].sum() / (n_bins - (~light).sum())
         weight = np.minimum(counts, full)
         bins = np.floor((np.cumsum(weight) - weight / 2) / full)
-        return cls(values[1:][np.diff(bins) > 0])
+        return cls(values[1:][np.diff(bins) > 0], values[0])
 
     @classmethod
     def of_logarithms(cls, numbers):
         """The bins of `logarithmic` that occur, each up to the next of them."""
-        seen = np.unique(logarithmic(numbers[~np.isnan(numbers)]))
-        return cls(_lower_limit(seen[1:]), len(seen) > 0)
+        numbers = numbers[~np.isnan(numbers)]
+        seen = np.unique(logarithmic(numbers))
+        return cls(_lower_limit(seen[1:]), numbers.min(initial=np.inf), len(seen) > 0)
 
     def encode(self, numbers):
         columns = np.searchsorted(self.edges, numbers, side="right").astype(np.int32)
         missing = self.widths[0] - 1
         columns[np.isnan(numbers)] = missing
         return Slots(np.minimum(columns, missing))
+
+    def decode(self, columns):
+        """The lower end of each bin; of the first the least number there was."""
+        least = [self.least] if self.widths[0] > 1 else []
+        return np.array([*least, *self.edges, np.nan])[_only_column(columns)]
+
+    def graph(self, graph, numbers, missing):
+        last = np.array(self.widths[0] - 1)
+        reached = graph("GreaterOrEqual", numbers, self.edges.astype(float)[None])
+        columns = graph("ReduceSum", graph("Cast", reached, to=np.int64), np.array([1]))
+        columns = graph("Where", graph("IsNaN", numbers), last, graph("Min", columns, last))
+        return columns, _ones_like(graph, columns)
 
     def labels(self):
         edges = [str(edge).removesuffix(".0") for edge in (self.edges + 0.0).tolist()]
@@ -191,6 +247,48 @@ class Knots:
         value[alone] = 1, 0
         return Slots(column.ravel(), value.ravel(), np.full(len(numbers), 2))
 
+    def decode(self, columns):
+        """The numbers, up to rounding to float32; the outer knots for those beyond them."""
+        at = np.concatenate([self.knots[::2], self.frequent, [np.nan], self.knots[1::2]])
+        if (np.abs(columns.sum(axis=1) - 1) > 1e-3).any():
+            raise ValueError("the entries of every row must sum up to 1 there")
+        cells = columns.astype(np.float64) @ np.nan_to_num(at)
+        cells[row_of_entries(columns)[columns.indices == self.widths[0] - 1]] = np.nan
+        return cells
+
+    def graph(self, graph, numbers, missing):
+        absent, two, last = graph("IsNaN", numbers), np.array(2), len(self.knots) - 1
+        # How far a number is in each interval, from 0 to 1; the sum is its place.
+        number = graph("Where", absent, self.knots[0], numbers)
+        number = graph("Clip", number, self.knots[0], self.knots[-1])
+        shares = graph("Div", graph("Sub", number, self.knots[:-1]), np.diff(self.knots))
+        shares = graph("Clip", shares, np.array(0.0), np.array(1.0))
+        place = graph("ReduceSum", shares, np.array([1]))
+        left = graph("Min", graph("Cast", place, to=np.int64), np.array(last - 1))
+        share = graph("Sub", place, graph("Cast", left, to=float))
+        share = graph("Cast", share, to=np.float32)
+        rest, half = graph("Sub", np.float32(1), share), graph("Div", left, two)
+        even = graph("Equal", graph("Mul", half, two), left)
+        columns = graph("Div", graph("Add", left, np.array(1)), two), half
+        values = graph("Where", even, rest, share), graph("Where", even, share, rest)
+        # Frequent and missing numbers, which have columns of their own.
+        is_one = graph("Concat", graph("Equal", numbers, self.frequent[None]), absent, axis=1)
+        is_one = graph("Cast", is_one, to=np.int64)
+        n_even = self.widths[0] - len(self.frequent) - 1
+        column = graph("Add", graph("ArgMax", is_one, axis=1), np.array(n_even))
+        alone = graph("Greater", graph("ReduceSum", is_one, np.array([1])), np.array(0))
+        column = graph("Where", alone, column, columns[0])
+        other = graph("Where", alone, np.array(0), columns[1])
+        return (
+            graph("Concat", column, graph("Add", other, np.array(self.widths[0])), axis=1),
+            graph(
+                "Concat",
+                graph("Where", alone, np.float32(1), values[0]),
+                graph("Where", alone, np.float32(0), values[1]),
+                axis=1,
+            ),
+        )
+
     def labels(self):
         even, odd, frequent = (
             [str(number).removesuffix(".0") for number in (numbers + 0.0).tolist()]
@@ -230,6 +328,18 @@ class Value:
             value = np.clip((numbers - self.mean) / self.scale, -MAX_VALUE, MAX_VALUE)
         return Slots(missing.astype(np.int32), np.where(missing, 1, value).astype(np.float32))
 
+    def decode(self, columns):
+        """The numbers, up to rounding to float32."""
+        value, missing = columns.toarray().astype(np.float64).T
+        return np.where(missing != 0, np.nan, value * self.scale + self.mean)
+
+    def graph(self, graph, numbers, missing):
+        absent = graph("IsNaN", numbers)
+        value = graph("Div", graph("Sub", numbers, np.array(self.mean)), np.array(self.scale))
+        value = graph("Clip", value, np.array(-MAX_VALUE), np.array(MAX_VALUE))
+        value = graph("Cast", graph("Where", absent, np.array(1.0), value), to=np.float32)
+        return graph("Cast", absent, to=np.int64), value
+
     def labels(self):
         return ["", "=<missing>"]
 
@@ -263,6 +373,13 @@ class Buckets:
         weight = 1 / counts if self.pooling == "mean" else np.ones(len(counts))
         return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
 
+    def graph(self, graph, cells, missing):
+        raise ValueError(
+            f"ONNX cannot hash, and the FieldEncoder hashes variable {cells!r} (n_buckets). Fit it "
+            "with a vocabulary (n_buckets=None), or export the last step of the pipeline alone "
+            "and give it the entries of encoder.transform(X)."
+        )
+
     def _parts(self, value):
         """The texts of the values in one cell; None if there are none."""
         if isinstance(value, tuple):
@@ -287,6 +404,27 @@ class Buckets:
     def labels(self):
         yield "=<missing>"
         yield from (f"=#{bucket}" for bucket in range(1, self.widths[0]))
+
+
+class Variables(dict):
+    """The first columns of the fields of each variable, by its name."""
+
+    def __init__(self, starts, encodings):
+        super().__init__(starts)
+        self.encodings = encodings
+
+    def __reduce__(self):
+        return Variables, (dict(self), self.encodings)
+
+    def column_names(self, columns):
+        """The names of some columns, of which only their variables are made."""
+        names, firsts = [*self], [starts[0] for starts in self.values()]
+        which = np.searchsorted(firsts, columns, side="right") - 1
+        labels = {i: [*self.encodings[i].labels()] for i in set(which.tolist())}
+        return [
+            names[i] + labels[i][column - firsts[i]]
+            for i, column in zip(which.tolist(), columns, strict=True)
+        ]
 
 
 def logarithmic(numbers):

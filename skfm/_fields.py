@@ -51,11 +51,16 @@ def infer_fields(X):
     """
     check_matrix(X)
     X = check_array(X, accept_sparse="csr", ensure_all_finite=False)
-    return infer(as_csr(X))[0].of(np.arange(X.shape[1]))
+    return infer(*scan(as_csr(X)))[0].of(np.arange(X.shape[1]))
 
 
-def infer(X):
-    """Infer the `Fields` of a canonical CSR array; say also why they may be wrong.
+def scan(X):
+    """What fields are inferred from: `next_columns`, and the least number of entries in a row."""
+    return next_columns(X), entries_per_row(X).min(initial=X.shape[1])
+
+
+def infer(following, least):
+    """Infer the `Fields` from a `scan`; say also why they may be wrong.
 
     Returns
     -------
@@ -65,8 +70,7 @@ def infer(X):
     """
     # A field that starts at column s must end before the nearest follower of any
     # column from s on, that is, before the suffix minimum.
-    n_features = X.shape[1]
-    limit = next_columns(X)
+    n_features, limit = len(following), following
     np.minimum.accumulate(limit[::-1], out=limit[::-1])
     starts = [0]
     while limit[starts[-1]] < n_features:
@@ -75,19 +79,20 @@ def infer(X):
     doubt = None
     if len(starts) > MANY_FIELDS:
         doubt = f"more than {MANY_FIELDS}, as with text, where every column becomes a field"
-    elif entries_per_row(X).min() < len(starts):
+    elif least < len(starts):
         doubt = "some rows have no entry in one of them"
     return fields, doubt
 
 
-def check_fields(fields, X):
+def check_fields(fields, X, scan=scan):
     """Turn the `fields` parameter of an estimator into `Fields` for the matrix X.
 
-    Warns where the fields had to be guessed.
+    Only the shape of X is looked at, and what ``scan(X)`` finds. Warns where the fields had to be
+    guessed.
     """
     n_features = X.shape[1]
     if fields is None:
-        found, doubt = infer(X)
+        found, doubt = infer(*scan(X))
         if doubt:
             warn_user(
                 f"The fields inferred from X ({found.n_fields}) are a guess: {doubt}. Pass "
@@ -137,11 +142,12 @@ class Fields:
 
     Runs keep the description of 2²⁴ columns in 8 blocks to eight numbers. `ids` count from 0
     without gaps, as parameters have room for each; `labels` are the numbers that the user gave
-    them, None for the same ones. `names` are those of the variables that they encode, where
-    the matrix said so.
+    them, None for the same ones. Where the matrix said so, `variables` are the variables that
+    its columns encode, `first_columns` says where those of each begin, and `names` are those of
+    the variables that the fields encode.
     """
 
-    variables = names = None
+    variables = names = first_columns = None
 
     def __init__(self, starts, ids, n_features, labels=None):
         self.starts, self.ids, self.n_features = starts, ids, n_features
@@ -160,7 +166,7 @@ class Fields:
 
     def name_after(self, variables):
         """Take the names of variables, a dict of the first columns of their fields, if they fit."""
-        self.variables = list(variables or [])
+        self.variables, self.first_columns = list(variables or []), dict(variables or {})
         starts = [start for starts in (variables or {}).values() for start in starts]
         if self.ascending and len(starts) and np.array_equal(self.starts, starts):
             self.names = [name for name, starts in variables.items() for _ in starts]

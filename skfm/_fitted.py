@@ -9,6 +9,7 @@ import numpy as np
 from ._batch import Columns
 from ._compat import OF_CALLBACKS
 from ._tables import Undo
+from ._version import Versioned
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Fitted:
         return [loss * self.target.scale**2 for loss in losses]
 
 
-class Learned:
+class Learned(Versioned):
     """How an estimator keeps what it learned.
 
     All of it is `_fitted`, which is replaced as a whole: another thread sees the old model or

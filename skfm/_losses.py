@@ -1,4 +1,7 @@
-"""Losses: value and gradient in the raw score, and the best constant to start from."""
+"""Losses: value and gradient in the raw score, and the best constant to start from.
+
+That constant comes from two sums over rows, which may be spread over several parts.
+"""
 
 import numpy as np
 from scipy.special import expit
@@ -16,9 +19,13 @@ class LogLoss:
         return expit(raw) - y
 
     @staticmethod
-    def start(y, weight):
+    def sum(y, weight):
+        """What `start` wants to know of y: the weight of the positive labels."""
+        return weight @ y
+
+    @staticmethod
+    def start(positive, total):
         """Log-odds of the labels, smoothed by half a sample of each class."""
-        positive, total = weight @ y, weight.sum()
         return np.log((positive + 0.5) / (total - positive + 0.5))
 
 
@@ -34,5 +41,11 @@ class SquaredLoss:
         return raw - y
 
     @staticmethod
-    def start(y, weight):
-        return np.average(y, weights=weight)
+    def sum(y, weight):
+        """What `start` wants to know of y: its weighted sum."""
+        return (y * weight).sum()
+
+    @staticmethod
+    def start(weighted, total):
+        """The mean."""
+        return weighted / total

@@ -33,7 +33,7 @@ def rate_of_factors(entries, rate=4.0, least=0.2):
 class _FactorizationMachine(Training, Factorization, FactorizationBase):
     """The factorization machine: all columns in one field."""
 
-    def _make_fields(self, X):
+    def _make_fields(self, X, **how):
         return Fields(np.zeros(1, np.intp), np.zeros(1, np.intp), X.shape[1])
 
     def _make_terms(self, fields, crosses, key):

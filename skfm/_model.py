@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._graph import Symbols
 from ._tables import Layout, Table, n_numbers, solver_of
 from ._terms import Evaluation, filled
 
@@ -85,6 +86,11 @@ class Model:
         return sum(term.per_row for term in self.terms)
 
     @property
+    def per_entry(self):
+        """How many parameters a column has."""
+        return parameters_per_column(self.terms)
+
+    @property
     def needs_rows(self):
         return any(term.needs_rows for term in self.terms)
 
@@ -98,9 +104,9 @@ class Model:
             for name, table in self.tables.items()
         }
 
-    def scores(self, engine, batch, values, step=None):
+    def scores(self, engine, batch, values, step=None, part=0):
         """Raw scores as float64, and what `gradient` needs again."""
-        evaluation, memories = Evaluation(engine, batch, values, step), []
+        evaluation, memories = Evaluation(engine, batch, values, step, part), []
         total = None
         for term in self.terms:
             score, memory = term.forward(evaluation)
@@ -108,9 +114,12 @@ class Model:
             memories.append(memory)
         return total + values["bias"][0, 0].astype(np.float64), (evaluation, memories)
 
-    def gradient(self, engine, batch, values, y, weight, loss):
-        """The first half of a step: a function of nothing but the batch and these values."""
-        score, (evaluation, memories) = self.scores(engine, batch, values, self.n_steps)
+    def gradient(self, engine, batch, values, y, weight, loss, part=0):
+        """The first half of a step: a function of nothing but the batch and these values.
+
+        The gradients of several batches, each a `part` of one step by its number, add up.
+        """
+        score, (evaluation, memories) = self.scores(engine, batch, values, self.n_steps, part)
         total = weight @ loss.value(y, score)
         dtype = values["bias"].dtype
         delta, weight = (weight * loss.gradient(y, score)).astype(dtype), weight.astype(dtype)
@@ -205,6 +214,16 @@ class Model:
         for name, layout in layouts_of(terms).items():
             self.tables[name].change_solver(solver_of(layout, settings))
 
+    def holding(self, values):
+        """The same model with these values of its tables instead, and no states of solvers.
+
+        It gives scores and gradients; it takes no steps.
+        """
+        other = copy.copy(self)
+        other.tables = {name: self.tables[name].holding(these) for name, these in values.items()}
+        other.history = None
+        return other
+
     def copy(self, saved=None):
         """Copy all parameters and states, into `saved` if it is given."""
         saved = saved or {}
@@ -231,19 +250,28 @@ class Model:
 
     def attributes(self, columns):
         """The parameters as users see them, by name."""
-        # Another thread may have given rows to columns that have not joined yet.
-        values = {
-            name: table.value[: len(columns)] if table.of == "columns" else table.value
-            for name, table in self.tables.items()
-        }
-        seen = {"constant": 0.0}
+        values, seen = self._values(columns), {"constant": 0.0}
         for term in self.terms:
             term.attributes(columns, values, seen)
         return seen
 
+    def _values(self, columns):
+        """The whole tables."""
+        # Another thread may have given rows to columns that have not joined yet.
+        return {
+            name: table.value[: len(columns)] if table.of == "columns" else table.value
+            for name, table in self.tables.items()
+        }
 
-def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
-    """Raise ValueError if training needs more memory than there is.
+    def graph(self, entries):
+        """Write the raw scores of some rows into a graph of ONNX; return their name."""
+        symbols = Symbols(entries, self._values(entries.fitted.columns))
+        scores = [term.graph(symbols) for term in self.terms]
+        return entries.graph.total([*scores, symbols["bias"][0].astype(float)])
+
+
+def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies, n_features):
+    """Bytes that training needs, how many numbers a column takes, and other parameters.
 
     Parameters
     ----------
@@ -256,14 +284,23 @@ def check_memory(terms, settings, n_columns, batch_size, n_outputs, n_copies):
     n_outputs : int
     n_copies : int
         How many copies of all parameters and states there are at a time.
+    n_features : int
+        Columns of the matrix, if the model has yet to number them: 4 bytes each, and 1 to find
+        those that occur.
     """
-    available = _memory_of_machine()
     layouts = layouts_of(terms).values()
     numbers = {layout.name: n_numbers(layout, settings) for layout in layouts}
     per_column = n_outputs * sum(numbers[x.name] for x in layouts if x.of == "columns")
     others = n_outputs * sum(x.n_rows * numbers[x.name] for x in layouts if x.of != "columns")
     per_batch = batch_size * sum(term.per_row for term in terms)
-    needed = 4 * (n_copies * (n_columns * per_column + others) + 3 * per_batch)
+    numbers_of_model = n_copies * (n_columns * per_column + others) + 3 * per_batch
+    return 4 * numbers_of_model + 5 * n_features, per_column, others
+
+
+def check_memory(terms, settings, n_columns, *sizes):
+    """Raise ValueError if training needs more memory than there is; see `memory_needed`."""
+    needed, per_column, others = memory_needed(terms, settings, n_columns, *sizes)
+    available = _memory_of_machine()
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "

@@ -171,4 +171,9 @@ PARAGRAPHS = {
     Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
     for CTR Prediction, RecSys, equation 4.
     """,
+    "cluster": """
+    The model, the objective and the attributes are those of the estimator without Dask in its
+    name, which `to_local` gives after a fit. Only ``batch_size="auto"`` differs: it is at
+    least 1/400 of the rows, as each step costs a round of messages.
+    """,
 }

@@ -19,8 +19,8 @@ class Classifier(ClassifierMixin, FactorizationBase):
         """The class labels."""
         return self._fitted.target.classes
 
-    def _target_of(self, y, weight, used):
-        return Labels.of_data(y, used, self.class_weight)
+    def _target_of(self, each):
+        return Labels.of_data(each, self.class_weight)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -145,8 +145,8 @@ class Regressor(RegressorMixin, FactorizationBase):
 
     _target_type = Numbers
 
-    def _target_of(self, y, weight, used):
-        return Numbers.of_data(y[used], weight[used])
+    def _target_of(self, each):
+        return Numbers.of_data(each)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -178,8 +178,13 @@ class Regressor(RegressorMixin, FactorizationBase):
         """
         return self._partial_fit(X, y, sample_weight, self._target_of_first)
 
-    def _target_of_first(self, y, weight, used):
-        return self._target_of(y, weight, used[: self._online_batch_size]).continued()
+    def _target_of_first(self, each):
+        def first(data):
+            return data._replace(used=data.used[: self._online_batch_size])
+
+        return self._target_of(
+            lambda function, *arguments: each(lambda data: function(first(data), *arguments))
+        ).continued()
 
     def predict(self, X):
         """Predict target values.

@@ -117,6 +117,12 @@ class Table:
         other.__dict__ = self.__dict__ | ({"arrays": self.copy()} if copied else {})
         return other
 
+    def holding(self, values):
+        """A table of these values, without a solver."""
+        other = object.__new__(Table)
+        other.of, other.solver, other.n_rows, other.arrays = self.of, None, len(values), [values]
+        return other
+
     def change_solver(self, solver):
         """Go on with the same solver under other settings."""
         adopts = not solver.means_the_same_as(self.solver)

@@ -1,6 +1,8 @@
 """Targets: what y is, how it is encoded for training, and which loss it has."""
 
 from contextlib import suppress
+from functools import reduce
+from operator import add
 
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
@@ -16,15 +18,30 @@ from ._losses import LogLoss, SquaredLoss
 MAX_TARGET = 1e100
 
 
-def _sort(labels):
+def sort_of(dtype):
     """What labels of different dtypes have in common where they can be equal."""
-    kind = labels.dtype.kind
+    kind = dtype.kind
     return "number" if kind in "biuf" else "text" if kind in "UTO" else kind
 
 
 def _listed(labels):
     """The first labels, as text."""
     return f"{labels[:5]}"[:-1] + (", …]" if len(labels) > 5 else "]")
+
+
+def _labels(data):
+    """The labels of some data, those of the rows used, and how many each of these has."""
+    return LabelEncoder().fit(data.y).classes_, *np.unique(data.y[data.used], return_counts=True)
+
+
+def _largest(data):
+    return np.abs(data.y[data.used]).max(initial=0.0)
+
+
+def _moment(data, unit, power, centre):
+    """Weighted sum of a power of the targets, and of the weights."""
+    y, weight = data.y[data.used], data.weight[data.used]
+    return ((y / unit - centre) ** power * weight).sum(), weight.sum()
 
 
 class Labels:
@@ -51,23 +68,32 @@ class Labels:
     def check(y, name="y"):
         check_values(y, name, times=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
-        check_classification_targets(y)
+        with np.errstate(invalid="ignore"):  # it looks whether labels are integers by a cast
+            check_classification_targets(y)
         return y
 
     @classmethod
-    def of_data(cls, y, used, class_weight):
-        """The classes in y, of which the rows `used` must have two."""
-        encoder = LabelEncoder().fit(y)
-        present = np.unique(y[used])
+    def of_data(cls, each, class_weight):
+        """The classes in the data, of which the rows used must have two.
+
+        ``each(function, *arguments)`` calls a function with each part of the data and the
+        arguments; it gives a list.
+        """
+        of_all, of_used, counts = zip(*each(_labels), strict=True)
+        encoder = LabelEncoder().fit(np.concatenate(of_all))
+        present, which = np.unique(np.concatenate(of_used), return_inverse=True)
+        counts = np.bincount(which, np.concatenate(counts))
         if len(present) < 2:
             raise ValueError(
                 "A classifier needs rows of at least 2 classes with positive weight, but "
                 f"there is only one class: {present.tolist()[0]!r}."
             )
         factor = np.ones(len(encoder.classes_))
-        factor[encoder.transform(present)] = compute_class_weight(
-            class_weight, classes=present, y=y[used]
-        )
+        if isinstance(class_weight, str):  # "balanced"
+            weights = counts.sum() / (len(present) * counts)
+        else:
+            weights = compute_class_weight(class_weight, classes=present, y=present)
+        factor[encoder.transform(present)] = weights
         return cls(encoder.classes_, factor, class_weight)
 
     @classmethod
@@ -87,7 +113,7 @@ class Labels:
         codes = np.zeros(len(y), np.intp)
         unseen = np.ones(len(y), bool)
         # NumPy would compare labels of another type as text, or cut them off to make them fit.
-        if _sort(y) == _sort(self.classes):
+        if sort_of(y.dtype) == sort_of(self.classes.dtype):
             with suppress(TypeError):  # objects that do not compare
                 codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
                 unseen = self.classes[codes] != y
@@ -140,6 +166,38 @@ class Labels:
     def continued(self):
         return self
 
+    def graph(self, graph, raw):
+        """Write the outputs of a classifier into a graph of ONNX; return their names."""
+        if self.n_outputs == 1:
+            which = graph("Greater", graph("Reshape", raw, np.array([-1])), np.array(0.0))
+            which = graph("Cast", which, to=np.int64)
+            proba = graph("Sigmoid", graph("Mul", raw, np.array([-1.0, 1.0])))
+        else:
+            which = graph("ArgMax", raw, axis=1, keepdims=0)
+            log_sigmoid = graph("Neg", graph("Softplus", graph("Neg", raw)))
+            proba = graph("Softmax", log_sigmoid, axis=1)
+        label = graph("Gather", self._classes_of_onnx(), which)
+        return label, graph("Cast", proba, to=np.float32)
+
+    @property
+    def outputs(self):
+        """The outputs of a graph of ONNX: name, type and, of two dimensions, the second."""
+        classes = self._classes_of_onnx()
+        return [("label", classes.dtype), ("probabilities", np.dtype(np.float32), len(classes))]
+
+    def _classes_of_onnx(self):
+        """Labels of a type that ONNX has; ValueError if they have another."""
+        kind = self.classes.dtype.kind
+        texts = kind in "UTO" and all(isinstance(label, str) for label in self.classes.tolist())
+        large = kind == "u" and self.classes.max() > np.iinfo(np.int64).max
+        if large or (kind not in "biuf" and not texts):
+            raise ValueError(
+                f"ONNX has no labels such as {self.classes.tolist()[0]!r}: fit with labels that "
+                "are integers (int64), floats, booleans or strings."
+            )
+        types = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}
+        return self.classes.astype(types.get(kind, object))
+
 
 class Numbers:
     """Numbers, standardized for training.
@@ -168,10 +226,16 @@ class Numbers:
         return column_or_1d(y, warn=True)
 
     @classmethod
-    def of_data(cls, y, weight):
-        unit = np.abs(y).max() or 1.0  # the squares of y itself could overflow
-        mean = np.average(y / unit, weights=weight)
-        deviation = np.sqrt(np.average((y / unit - mean) ** 2, weights=weight))
+    def of_data(cls, each):
+        """Mean and standard deviation of the rows used; `each` as for labels."""
+
+        def average(power, centre):
+            sums, totals = zip(*each(_moment, unit, power, centre), strict=True)
+            return reduce(add, sums) / reduce(add, totals)
+
+        unit = max(each(_largest)) or 1.0  # the squares of y itself could overflow
+        mean = average(1, 0.0)
+        deviation = np.sqrt(average(2, mean))
         return cls(mean * unit, deviation * unit)
 
     def encode(self, y, weight, name="y"):
@@ -196,3 +260,10 @@ class Numbers:
     def continued(self):
         """The same for more data: what was constant need not stay so."""
         return Numbers(self.mean, self.scale or abs(self.mean) or 1.0)
+
+    outputs = [("variable", np.dtype(np.float64), 1)]
+
+    def graph(self, graph, raw):
+        """Write the output of a regressor into a graph of ONNX, as `Labels` does."""
+        in_units = graph("Mul", raw, np.array(float(self.scale)))
+        return [graph("Add", in_units, np.array(float(self.mean)))]

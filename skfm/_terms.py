@@ -27,10 +27,13 @@ class Evaluation:
         For each table the rows that the batch touches, (U, width).
     step : int or None
         The number of the step in training, None for prediction.
+    part : int
+        The number of the batch among those that make the step.
     """
 
-    def __init__(self, engine, batch, values, step=None):
-        self.engine, self.batch, self.values, self.step = engine, batch, values, step
+    def __init__(self, engine, batch, values, step=None, part=0):
+        self.engine, self.batch, self.values = engine, batch, values
+        self.step, self.part = step, part
         self._pooled, self._gradients, self._pooled_gradients = {}, {}, {}
 
     def __getitem__(self, table):
@@ -112,6 +115,13 @@ class Term:
         """Add the gradients of Σ delta·score to the evaluation; delta has shape (B,)."""
         raise NotImplementedError
 
+    def graph(self, symbols):
+        """Write the scores of `forward` into a graph of ONNX; return their name.
+
+        ``symbols[table]`` is a whole table, ``symbols.graph`` adds nodes.
+        """
+        raise NotImplementedError
+
     def attributes(self, columns, values, seen):
         """Add to what users see of the parameters, a dict.
 
@@ -129,6 +139,29 @@ class Term:
         seen : dict
         """
         raise NotImplementedError
+
+    # -- what the score of a row is made of: `column_weights`, `pair_weights` and the rest ----
+
+    def column_weights(self, values, slots):
+        """What a unit of columns adds to the score by itself, (n,) float64; None: nothing.
+
+        ``values[table]`` has all rows of a table, by slots.
+        """
+
+    def pair_weights(self, values, field, i, j):
+        """What pairs of columns, in slots i and j, add to the score where both have one unit.
+
+        ``field[slot]`` is the field of a column. Returns float64 of the shape of i; None where
+        the term has nothing for pairs.
+        """
+
+    def other_parts(self, evaluation):
+        """The rest of the scores of a batch, (B,) each, by a kind and the fields it is of."""
+        return {}
+
+    def vectors(self, values, field, slots):
+        """By table, a vector for each column: columns with like vectors interact alike."""
+        return {}
 
 
 def filled(width, number=0.0):
@@ -162,11 +195,30 @@ class Linear(Term):
         batch = evaluation.batch.part(self.of)
         evaluation.add(self.table, evaluation.engine.column_sums(batch, delta)[:, None])
 
+    def graph(self, symbols):
+        weights = symbols[self.table][:, 0]
+        if self.of == "columns":
+            return symbols.row_sums(weights)
+        return symbols.entries.fitted.crosses.graph(symbols.entries, weights)
+
     def attributes(self, columns, values, seen):
         if self.of == "crosses":
             seen["cross_coef"] = values[self.table][:, 0]
             return
         _see_linear(columns.per_value(values[self.table])[:, 0], columns, seen)
+
+    def column_weights(self, values, slots):
+        if self.of == "columns":
+            return values[self.table][slots, 0].astype(np.float64)
+
+    def other_parts(self, evaluation):
+        if self.of == "columns":
+            return {}
+        weights, parts = evaluation[self.table], evaluation.batch.crosses_apart()
+        return {
+            ("cross", fields): evaluation.engine.row_sums(batch, weights)
+            for fields, batch in parts.items()
+        }
 
 
 class Interactions(Term):
@@ -210,6 +262,18 @@ class Interactions(Term):
         gradient = evaluation.engine.interact_gradient(evaluation.batch, V, memory, delta)
         evaluation.add(self.table, gradient)
 
+    def graph(self, symbols):
+        graph, F = symbols.graph, self.n_fields
+        w, V = np.split(symbols[self.table], [1], axis=1)
+        linear = symbols.row_sums(w[:, 0])
+        if not self.n_factors:
+            return linear
+        own = V.reshape(len(V), F, -1)[np.arange(len(V)), symbols.field_of_columns(F)]
+        E = graph("Reshape", symbols.pooled(self.table, V), np.array([-1, F, F, own.shape[1]]))
+        met = graph("Mul", E, graph("Transpose", E, perm=[0, 2, 1, 3]))
+        squares = symbols.row_sums(_squares(own), power=2)
+        return graph("Add", linear, symbols.half(graph.sum(met, 1, 2, 3), squares))
+
     def attributes(self, columns, values, seen):
         w, V = np.split(columns.per_value(values[self.table]), [1], axis=1)
         _see_linear(w[:, 0], columns, seen)
@@ -221,6 +285,35 @@ class Interactions(Term):
             met = np.einsum("nak,nak->n", V, pooled.swapaxes(0, 1)[columns.field])
             own = V[np.arange(len(V)), columns.field]
             _multiply_out(m, met, (own * own).sum(axis=1), seen)
+
+    def column_weights(self, values, slots):
+        return values[self.table][slots, 0].astype(np.float64)
+
+    def pair_weights(self, values, field, i, j):
+        if self.n_factors:
+            V = self._by_field(values)
+            return _products(V[i, field[j]], V[j, field[i]])
+
+    def vectors(self, values, field, slots):
+        if not self.n_factors:
+            return {}
+        V = self._by_field(values)[slots]
+        if self.n_fields > 1:  # those for the own field learn only where it has several values
+            V[np.arange(len(slots)), field[slots]] = 0
+        return {self.table: V.reshape(len(slots), -1)}
+
+    def _by_field(self, values):
+        V = values[self.table][:, 1:]
+        return V.reshape(len(V), self.n_fields, -1)
+
+
+def _products(left, right):
+    return np.einsum("nk,nk->n", left, right, dtype=np.float64)
+
+
+def _squares(V):
+    V = V.astype(float)
+    return np.vecdot(V, V)
 
 
 def _see_linear(w, columns, seen):
@@ -266,11 +359,23 @@ class PooledInteractions(Term):
         own = evaluation.engine.column_sums(evaluation.batch, delta, power=2)
         evaluation.add(self.table, -own[:, None] * evaluation[self.table])
 
+    def graph(self, symbols):
+        graph, V = symbols.graph, symbols[self.table]
+        total = graph.sum(symbols.pooled(self.table, V), 1)
+        squares = symbols.row_sums(_squares(V), power=2)
+        return symbols.half(graph.sum(graph("Mul", total, total), 1), squares)
+
     def attributes(self, columns, values, seen):
         V, m = columns.per_value(values[self.table]), columns.units.shift
         seen["embeddings_interact"] = True
         if len(columns.shifted):
             _multiply_out(m, V @ (m @ V), np.vecdot(V, V), seen)
+
+    def pair_weights(self, values, field, i, j):
+        return _products(values[self.table][i], values[self.table][j])
+
+    def vectors(self, values, field, slots):
+        return {self.table: values[self.table][slots]}
 
 
 class FieldWeighted(Term):
@@ -316,6 +421,13 @@ class FieldWeighted(Term):
         gradient[diagonal, diagonal] = 0.5 * (gradient[diagonal, diagonal] - within)
         evaluation.add("field_weights", 0.5 * (gradient + gradient.T))  # the same to the bit
 
+    def graph(self, symbols):
+        graph, V, r = symbols.graph, symbols["factors"], symbols["field_weights"].astype(float)
+        E = symbols.pooled("factors", V)
+        pairs = graph.sum(graph("Mul", E, graph("MatMul", r, E)), 1, 2)
+        own = r.diagonal()[symbols.field_of_columns(self.n_fields)] * _squares(V)
+        return symbols.half(pairs, symbols.row_sums(own, power=2))
+
     def attributes(self, columns, values, seen):
         V, r, m = columns.per_value(values["factors"]), values["field_weights"], columns.units.shift
         seen["factors"], seen["field_weights"] = V, r.copy()
@@ -324,6 +436,13 @@ class FieldWeighted(Term):
             np.add.at(pooled, columns.field, m[:, None] * V)
             met = np.vecdot(V, (r @ pooled)[columns.field])
             _multiply_out(m, met, r.diagonal()[columns.field] * np.vecdot(V, V), seen)
+
+    def pair_weights(self, values, field, i, j):
+        V, r = values["factors"], values["field_weights"]
+        return r[field[i], field[j]] * _products(V[i], V[j])
+
+    def vectors(self, values, field, slots):
+        return {"factors": values["factors"][slots]}
 
 
 class Network(Term):
@@ -380,7 +499,8 @@ class Network(Term):
         activate = ACTIVATIONS[self.activation][0]
         drop = self.dropout and evaluation.step is not None
         # The last number keeps the stream apart from that of the order of rows.
-        random = np.random.default_rng([*self.key, evaluation.step, 1]) if drop else None
+        stream = [*self.key, evaluation.step, 1 + evaluation.part]
+        random = np.random.default_rng(stream) if drop else None
         for weights, biases in hidden:
             sums = inputs[-1] @ weights
             sums += biases
@@ -406,6 +526,16 @@ class Network(Term):
             upstream = upstream @ hidden[number][0].T
         evaluation.add_pooled("embeddings", upstream.reshape(len(upstream), -1, self.k))
 
+    def graph(self, symbols):
+        graph, (hidden, last) = symbols.graph, self._layers(symbols.values)
+        inputs = symbols.pooled("embeddings", symbols["embeddings"])
+        inputs = graph("Reshape", inputs, np.array([-1, self.sizes[0][0]]))
+        for weights, biases in hidden:
+            sums = graph("MatMul", inputs, graph("Cast", weights, to=float))
+            sums = graph("Add", sums, graph("Cast", biases, to=float))
+            inputs = graph(_OPERATORS[self.activation], sums)
+        return graph.sum(graph("MatMul", inputs, graph("Cast", last, to=float)), 1)
+
     def attributes(self, columns, values, seen):
         hidden, last = self._layers(values)
         V, m = columns.per_value(values["embeddings"]), columns.units.shift
@@ -421,6 +551,12 @@ class Network(Term):
             else:
                 seen["constant"] -= left_out[0]
 
+    def other_parts(self, evaluation):
+        return {("network", ()): self.forward(evaluation)[0]}
+
+    def vectors(self, values, field, slots):
+        return {"embeddings": values["embeddings"][slots]}
+
 
 # Each activation, and its derivative given its output.
 ACTIVATIONS = {
@@ -429,3 +565,5 @@ ACTIVATIONS = {
     "logistic": (lambda z: expit(z, out=z), lambda a: a * (1 - a)),
     "identity": (lambda z: z, lambda a: np.ones((), a.dtype)),
 }
+
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}

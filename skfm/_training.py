@@ -27,12 +27,51 @@ _MAX_SHIFT = 10.0
 
 @dataclass
 class Sample:
-    """Rows of a matrix with their targets and weights; `rows` says which take part."""
+    """Rows of a matrix with their targets and weights; `rows` says which take part.
+
+    The training loop asks for nothing but the methods up to `slope`, so that the rows may also
+    be elsewhere: see `_rounds`.
+    """
 
     batcher: object
     rows: np.ndarray
     y: np.ndarray
     weight: np.ndarray
+
+    def start(self, loss):
+        """The best constant score."""
+        y, weight = self.y[self.rows], self.weight[self.rows]
+        return loss.start(loss.sum(y, weight), weight.sum())
+
+    def mean_loss(self, loss, scores):
+        """Weighted mean loss of `scores`: one for each row, or one for all."""
+        value = loss.value(self.y[self.rows], scores)
+        return np.average(value, weights=self.weight[self.rows])
+
+    def scores(self, model):
+        """Raw scores of the rows, in any form that the other methods take."""
+        return raw_scores([model], self.batcher, self.rows)[:, 0]
+
+    def learn(self, model, loss, schedule):
+        """Let a model learn from the rows once; return their mean loss."""
+        order = self.rows
+        if schedule.shuffle:
+            rng = np.random.default_rng([schedule.seed, model.history.n_passes])
+            order = rng.permutation(order)
+        return one_pass(model, loss, self, order, schedule.batch_size)
+
+    def thinned(self, most):
+        """About as many of the rows as `most`, evenly spread."""
+        return replace(self, rows=self.rows[:: 1 + len(self.rows) // most])
+
+    def slope(self, model, loss, others):
+        """The sum of the loss's gradients here and in `others`, a function of a shift."""
+        samples = [self, *others]
+        scores = np.concatenate([s.scores(model) for s in samples])
+        y, weight = (
+            np.concatenate([getattr(s, name)[s.rows] for s in samples]) for name in ("y", "weight")
+        )
+        return lambda shift: weight @ loss.gradient(y, scores + shift)
 
     def batches(self, order, size):
         """Yield (batch, y, weight) for `size` rows at a time."""
@@ -51,6 +90,31 @@ class Schedule:
     tol: float | None
     n_iter_no_change: int
     seed: int
+
+
+@dataclass
+class Progress:
+    """Where a fit stands between two passes.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes made in this fit.
+    best : float
+        The lowest loss that was watched.
+    target : float
+        What the next loss has to be lower than, by `tol`.
+    waited : int
+        Passes without improvement.
+    saved : dict
+        The copy of the best weights.
+    """
+
+    n_passes: int
+    best: float
+    target: float
+    waited: int
+    saved: dict
 
 
 def rows_per_batch(most, per_row, floats=_BATCH_FLOATS):
@@ -111,11 +175,7 @@ def raw_scores(models, batcher, rows, n_threads=1):
 
 def mean_loss(model, loss, sample, scores=None):
     """Weighted mean loss of a model, or of `scores`, on a sample; infinite if not finite."""
-    if scores is None:
-        scores = raw_scores([model], sample.batcher, sample.rows)[:, 0]
-    value = np.average(
-        loss.value(sample.y[sample.rows], scores), weights=sample.weight[sample.rows]
-    )
+    value = sample.mean_loss(loss, sample.scores(model) if scores is None else scores)
     return value if np.isfinite(value) else np.inf
 
 
@@ -136,20 +196,13 @@ def centre(model, loss, samples):
     fitted to the end; the best pass may come long before. Where rows were learned by heart,
     however, their mean says little about others.
     """
-    scores = np.concatenate([raw_scores([model], s.batcher, s.rows)[:, 0] for s in samples])
-    y, weight = (
-        np.concatenate([getattr(s, name)[s.rows] for s in samples]) for name in ("y", "weight")
-    )
-
-    def slope(shift):
-        return weight @ loss.gradient(y, scores + shift)
-
+    slope = samples[0].slope(model, loss, samples[1:])
     if slope(-_MAX_SHIFT) < 0 < slope(_MAX_SHIFT):
         model.tables["bias"].set(model.bias + brentq(slope, -_MAX_SHIFT, _MAX_SHIFT))
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
+def train(model, loss, sample, valid, schedule, watch, learn_valid=False, keeper=None):
     """Train a model for up to `max_iter` more passes and write down its history.
 
     What is watched is the loss on `valid` or, if that is None, on the sample. With
@@ -164,57 +217,61 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     watch : object
         ``watch.begin()`` and ``watch.end(history)`` are called around each pass. A true
         result of the latter ends the training.
+    keeper : object, default=None
+        ``keeper.keep(model, progress)`` is called after each pass, and
+        ``keeper.resume(model)`` in the beginning: it may set the model to what it was after
+        a pass, and return the progress of then, else None.
     """
     history = model.history
-    constant = loss.start(sample.y[sample.rows], sample.weight[sample.rows])
+    constant = sample.start(loss)
     average = mean_loss(model, loss, valid or sample, constant)
-    best = mean_loss(model, loss, valid) if valid else np.inf
-    target, waited, saved = best, 0, model.copy()
-    history.outcome = "finished"
-
-    def learn(sample):
-        order = sample.rows
-        if schedule.shuffle:
-            rng = np.random.default_rng([schedule.seed, history.n_passes])
-            order = rng.permutation(order)
-        return one_pass(model, loss, sample, order, schedule.batch_size)
+    now = keeper.resume(model) if keeper else None
+    if now:
+        last = history.loss_curve[-1]
+    else:
+        last = mean_loss(model, loss, valid) if valid else np.inf
+        now = Progress(0, last, last, 0, model.copy())
+        history.outcome = "finished"
 
     try:
-        for _ in range(schedule.max_iter):
+        while now.n_passes < schedule.max_iter:
             watch.begin()
-            train_loss = last = learn(sample)
+            train_loss = last = sample.learn(model, loss, schedule)
             if valid:
                 last = mean_loss(model, loss, valid)
                 history.validation_scores.append(-float(last))
+            now.n_passes += 1
             history.n_passes += 1
             history.loss_curve.append(float(train_loss))
-            if last < best:
-                best, history.best_pass = last, history.n_passes
+            if last < now.best:
+                now.best, history.best_pass = last, history.n_passes
                 # Until it is complete, the copy is not what an interrupt may bring back.
-                copied, saved = saved, None
-                saved = model.copy(copied)
+                copied, now.saved = now.saved, None
+                now.saved = model.copy(copied)
             if watch.end(history, valid is not None):
                 history.outcome = "stopped"
                 break
             if schedule.tol is not None:
-                improved = last < target - schedule.tol
-                waited = 0 if improved else waited + 1
-                if waited >= schedule.n_iter_no_change:
+                improved = last < now.target - schedule.tol
+                now.waited = 0 if improved else now.waited + 1
+                if now.waited >= schedule.n_iter_no_change:
                     history.outcome = "converged"
                     break
                 # Of the first loss without `valid`, only the average can say what it is worth.
-                improves = improved and last < (average if target == np.inf else target)
+                improves = improved and last < (average if now.target == np.inf else now.target)
                 history.outcome = "improving" if improves else "finished"
-                target = min(target, last)
+                now.target = min(now.target, last)
+            if keeper:
+                keeper.keep(model, now)
         if valid:
-            model.restore(saved)
-            last = best
+            model.restore(now.saved)
+            last = now.best
         if learn_valid:
             centre(model, loss, [sample])
-            helps = mean_loss(model, loss, valid) < best
-            model.restore(saved)
+            helps = mean_loss(model, loss, valid) < now.best
+            model.restore(now.saved)
             if history.best_pass:
-                learn(valid)
+                valid.learn(model, loss, schedule)
             if helps:
                 centre(model, loss, [sample, valid])
             last = mean_loss(model, loss, valid)
@@ -222,10 +279,9 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
         history.is_worse = average > 0 and last > _WORSE * average
         if history.is_worse and not valid:
             # Rows were scored before the step that they were part of: the end may be better.
-            few = replace(sample, rows=sample.rows[:: 1 + len(sample.rows) // _MAX_ROWS])
             history.is_worse = all(
                 mean_loss(model, loss, rows) > _WORSE * mean_loss(model, loss, rows, constant)
-                for rows in (few, sample)
+                for rows in (sample.thinned(_MAX_ROWS), sample)
             )
     except FloatingPointError:
         history.outcome = "diverged"
@@ -234,8 +290,8 @@ def train(model, loss, sample, valid, schedule, watch, learn_valid=False):
     if history.outcome in ("diverged", "interrupted") or (
         history.outcome == "stopped" and not valid
     ):
-        if saved is not None:
-            model.restore(saved)
+        if now.saved is not None:
+            model.restore(now.saved)
     elif not valid:
         history.best_pass = history.n_passes
 

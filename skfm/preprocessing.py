@@ -11,14 +11,70 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._batch import as_csr, without_stored_zeros
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
-from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
+from ._encodings import Bins, Buckets, Knots, Value, Variables, Vocabulary
 from ._variables import read
+from ._version import Versioned
 
 __all__ = ["FieldEncoder"]
 
 
-class FieldEncoder(TransformerMixin, BaseEstimator):
+class _Inverse:
+    """How an encoder gives back what it has encoded."""
+
+    def inverse_transform(self, X):
+        """Give back the table that rows were encoded from, as far as they tell.
+
+        - A category comes back as its text, a missing value as NaN. Unknown and rare categories
+          come back as None, and so do missing values if there were none in training.
+        - A number between knots comes back as it was, up to rounding to float32; one beyond the
+          outer knots as the outer knot. With ``numeric="value"`` all numbers come back.
+        - A bin gives back its lower end, which is the number itself if that has a bin of its
+          own; the first bin gives the least number in training.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_out)
+            Rows as :meth:`transform` gives them.
+
+        Returns
+        -------
+        table : ndarray of shape (n_samples, n_variables), dtype object
+
+        Raises
+        ------
+        ValueError
+            If `n_buckets` is set, as hashing keeps no categories, or the rows are not as
+            :meth:`transform` gives them.
+        """
+        now = copy.copy(self)
+        check_is_fitted(now)
+        if now.n_buckets is not None:
+            raise ValueError(
+                "What n_buckets has hashed cannot be given back: a bucket does not tell which "
+                "categories fell into it. Keep the table, or encode it without n_buckets."
+            )
+        X = without_stored_zeros(as_csr(check_array(X, accept_sparse="csr")))
+        names, ends = _names_of(now), np.cumsum([sum(e.widths) for e in now._encodings])
+        if X.shape[1] != ends[-1]:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but {type(self).__name__} gives {ends[-1]}."
+            )
+        table, X = np.empty((X.shape[0], len(names)), object), X.tocsc()
+        for i, (name, encoding) in enumerate(zip(names, now._encodings, strict=True)):
+            columns = csr_array(X[:, ends[i] - sum(encoding.widths) : ends[i]])
+            columns.sort_indices()
+            try:
+                table[:, i] = encoding.decode(columns)
+            except ValueError as error:
+                raise ValueError(
+                    f"X is not what transform gives in the columns of {name!r}: {error}."
+                ) from error
+        return table
+
+
+class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     """Encode each variable of a table as a field of columns, or two.
 
     Every row gets exactly one entry per field, so that
@@ -248,7 +304,8 @@ class FieldEncoder(TransformerMixin, BaseEstimator):
         encoded : csr_array of shape (n_samples, n_features_out), float32
             One entry per row and field; several where a cell holds several values. Its
             attribute `variables`, a dict of the first columns of the fields of each variable by
-            name, lets a model call its fields what the table calls them.
+            name, lets a model call its fields, and :mod:`skfm.inspection` its columns, what the
+            table calls them.
 
         Raises
         ------
@@ -320,6 +377,11 @@ _NEED_BUCKETS = (
     "need n_buckets: the fields of several entries per row cannot be inferred. With it, pass "
     "fields=<number of variables> to the model."
 )
+
+
+def _names_of(encoder):
+    """The names of the variables of a fitted encoder."""
+    return check_feature_names_in(encoder, None).tolist()
 
 
 def _read(encoder, X, reset=None):
@@ -495,5 +557,6 @@ def _encode(variables, encodings):
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
     if any(slots.counts is not None for slots in fields):
         X.sum_duplicates()  # values of a cell that share a bucket
-    X.variables = starts
+    # With two variables of the same name it is unclear what is whose.
+    X.variables = Variables(starts, encodings) if len(starts) == len(encodings) else starts
     return X

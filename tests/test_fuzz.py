@@ -12,6 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from sklearn.pipeline import make_pipeline
+
+from skfm import FMClassifier
+from skfm._variables import read
+from skfm.datasets import load_ffm_file
+from skfm.export import to_onnx
+from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, named, scores, vectors
 
@@ -129,6 +136,16 @@ def row_weights(draw, n):
     return value if value is None else np.full(n, value)
 
 
+@cache
+def fitted_online(cls, engine):
+    """A model that partial_fit began."""
+    X = np.random.default_rng(0).integers(2, size=(20, 4)) * 1.0
+    first = {"classes": [0, 1]} if cls in CLASSIFIERS else {}
+    fields = {"fields": 2} if "fields" in cls().get_params() else {}
+    model = cls(2, random_state=0, engine=engine, **fields)
+    return model.partial_fit(X, np.arange(20) % 2, **first)
+
+
 def attempt(call):
     """Run a call; only exceptions that the documentation names may come out."""
     try:
@@ -185,3 +202,118 @@ def test_any_input_is_learned_from_or_refused(cls, data):
                 assert not np.isnan(result).any(), method
     for attribute in (model.coef_, model.intercept_, vectors(model)):
         assert np.isfinite(attribute).all()
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@settings(long_or_short, max_examples=N_EXAMPLES // 4)
+@given(data=st.data())
+def test_any_slice_of_a_stream_is_learned_from_or_refused(cls, engine_name, data):
+    model = copy.deepcopy(fitted_online(cls, engine_name))
+    good = np.eye(4)
+    for _ in range(data.draw(st.integers(1, 3))):
+        X, before = data.draw(matrices(n_columns=4), label="X"), scores(model, good)
+        y = data.draw(target_values(row_count(X)), label="y")
+        weight = data.draw(row_weights(row_count(X)), label="weight")
+        try:
+            model.partial_fit(X, y, sample_weight=weight)
+        except (ValueError, TypeError):
+            np.testing.assert_array_equal(scores(model, good), before)
+        assert np.isfinite(scores(model, good)).all()
+
+
+CELLS = ["a", "", "3", " 3", "inf", "nan", b"a", b"\xff", 3, -0.0, 1e308, 10**30, np.inf, np.nan]
+CELLS += [None, True, (1, "a"), [], {"a"}, {}, object, np.datetime64("NaT"), "\ud800", "x" * 999]
+ENCODERS = {
+    "numeric": ["auto", "piecewise_linear", "quantile", "squared_log", "value", "other"],
+    "n_bins": ["auto", 2, 5, 1],
+    "min_frequency": [None, 1, 2, 0.5, 0],
+    "max_categories": [None, 1, 0],
+    "n_buckets": [None, None, 2, 7, 10**30],
+    "categorical_features": [None, "all", [0], [True, False], [9], ["x0"]],
+    "separators": [None, {0: "|"}, {"x1": "a"}, {0: ""}],
+    "pooling": ["sum", "mean", "max"],
+}
+
+
+@st.composite
+def tables(draw):
+    kinds = [CELLS, [1.5, -2.0, np.nan, 7, 7, 1e300], ["a", "b", None], [3, "3", True]]
+    n_rows, columns = draw(st.sampled_from([0, 1, 3, 30])), []
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from(kinds))
+        columns.append([kind[i] for i in rng.integers(len(kind), size=n_rows)])
+    X = np.empty((n_rows, len(columns)), object)
+    for number, column in enumerate(columns):
+        for row, cell in enumerate(column):
+            X[row, number] = cell
+    return X
+
+
+@long_or_short
+@given(data=st.data())
+def test_any_table_is_encoded_or_refused(data):
+    names = data.draw(st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3, unique=True))
+    params = {name: data.draw(st.sampled_from(ENCODERS[name]), label=name) for name in names}
+    encoder, X = FieldEncoder(**params), data.draw(tables(), label="X")
+    encoded = attempt(lambda: encoder.fit_transform(X))
+    if encoded is None:
+        return
+    again = encoder.transform(X)
+    for array, expected in zip(
+        (again.data, again.indices, again.indptr),
+        (encoded.data, encoded.indices, encoded.indptr),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(array, expected)
+    for encoded in (again, attempt(lambda: encoder.transform(data.draw(tables(), label="Z")))):
+        if encoded is not None:
+            assert np.isfinite(encoded.data).all()
+            assert encoded.shape[1] == len(encoder.fields_)
+
+
+LINES = [
+    b"1 0:1:1 1:4:0.5", b"-1 0:2:1", b"0", b"", b" ", b"1 0:1", b"1 0:1:1:1", b"x 0:1:1", b"nan",
+    b"1 0:-1:1", b"1 0:1:nan", b"1 0:1:1e999", b"1 99999999999:1:1", b"1 0:99999999999:1", b"\xff",
+    b"1\t0:1:1\r", b"1 0:1:1 0:1:1", b"#", b"1 :::", b"\0", b"1e400 0:1:1",
+]  # fmt: skip
+
+
+@long_or_short
+@given(lines=st.lists(st.one_of(st.sampled_from(LINES), st.binary(max_size=20)), max_size=8))
+def test_any_file_is_read_or_refused(tmp_path_factory, lines):
+    path = tmp_path_factory.getbasetemp() / "any.ffm"
+    path.write_bytes(b"\n".join(lines))
+    whole = attempt(lambda: load_ffm_file(path))
+    if whole is not None:
+        X, y, fields = whole
+        assert np.isfinite(X.data).all()
+        assert np.isfinite(y).all()
+        assert X.shape == (len(y), len(fields))
+
+
+@settings(long_or_short, max_examples=N_EXAMPLES // 4)
+@given(data=st.data())
+def test_any_model_is_exported_or_refused(data):
+    """What is exported predicts what the model does, whatever the table was."""
+    pytest.importorskip("onnx")
+    ort = pytest.importorskip("onnxruntime")
+    numeric = data.draw(st.sampled_from(ENCODERS["numeric"][:4]))
+    X = data.draw(tables().filter(lambda X: len(X) > 1 and X.shape[1]), label="X")
+    model = make_pipeline(FieldEncoder(numeric=numeric), FMClassifier(1, max_iter=1))
+    if attempt(lambda: model.fit(X, np.arange(len(X)) % 2)) is None:
+        return
+    found = attempt(lambda: to_onnx(model, missing_text="a missing value"))
+    if found is None:
+        return
+    session, inputs = ort.InferenceSession(found.SerializeToString()), {}
+    for number, encoding in enumerate(model[0]._encodings):
+        cells = read(X[:, number], "x", encoding.numeric)
+        if not encoding.numeric:
+            texts = [text.encode(errors="replace").decode() for text in cells.texts]
+            if texts != cells.texts:
+                return  # strings of ONNX have no half pairs of surrogates
+            cells = np.array([*texts, "a missing value"], object)[cells.codes]
+        inputs[f"x{number}"] = cells[:, None]
+    found = session.run(["probabilities"], inputs)[0]
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-5)

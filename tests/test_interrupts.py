@@ -34,6 +34,7 @@ from scipy.sparse import csr_array
 import skfm
 from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier, _threads, _training
 from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
+from skfm.export import padded, to_onnx
 from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
@@ -208,6 +209,19 @@ def file_cases(folder):
     yield Case("load_ffm_file", lambda: written, look, look)
     yield Case("iter_ffm_file", lambda: written, look_in_chunks, look_in_chunks)
     yield Case("dump_ffm_file", lambda: partial, dump, look_at_a_second_try)
+
+
+def export_cases():
+    """Nothing that is exported or laid out changes."""
+    (X, *_), y = make_rows(width=12, entries=1)
+    model = make_model(WideDeepClassifier, 2, "numpy", None).fit(X, y > 1)
+
+    def look(model):
+        return [scores(model, X), padded(X)["indices"]]
+
+    yield Case("padded", lambda: model, lambda _: padded(X), look)
+    if find_spec("onnx"):
+        yield Case("to_onnx", lambda: model, to_onnx, look)
 
 
 # -- what may become of it ------------------------------------------------------------
@@ -400,7 +414,7 @@ def try_points(engine, first, n_points):
     with tempfile.TemporaryDirectory() as folder:
         cases = all_model_cases(engine, make_rows(width=12, entries=1))
         if engine == "numpy":
-            cases += [*encoder_cases(), *file_cases(folder)]
+            cases += [*encoder_cases(), *file_cases(folder), *export_cases()]
         judges = {}
         for number in range(first, n_points):
             rng = np.random.default_rng([SEED, number])

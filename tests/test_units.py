@@ -13,7 +13,8 @@ from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
 from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, WideDeepRegressor
-from skfm._batch import units_of
+from skfm._units import Part
+from skfm._units import units_of as units_of_parts
 from skfm.preprocessing import FieldEncoder
 
 from .common import ESTIMATORS, REGRESSORS, every_estimator, few_passes, pair_scores, scores
@@ -21,6 +22,12 @@ from .common import ESTIMATORS, REGRESSORS, every_estimator, few_passes, pair_sc
 pytestmark = few_passes
 
 powers = st.integers(-6, 6)
+
+
+def units_of(X, batches, weight, columns, may_shift):
+    """The units of columns from one part that has all rows."""
+    part = Part(X, batches, weight)
+    return units_of_parts(lambda do, *args: [do(part, *args)], columns, may_shift)
 
 
 def mixed(n=400, seed=0):

@@ -179,3 +179,35 @@ def shares(found):
     ax.grid(axis="x")
     made.legend(loc="outside upper center", ncols=2, frameon=False)
     return made
+
+
+def steps(found):
+    """For each set a panel: by how many % the loss is higher, against the steps a pass."""
+    made, axes = figure(1, len(found), 3.2, sharey=True)
+    for ax, (name, of_set) in zip(axes, found.items(), strict=True):
+        everything = []
+        for key, values in of_set.items():
+            if ", " not in key:
+                continue
+            model, solver = key.replace("WideDeep", "Wide & Deep").split(", ")
+            points = sorted(int(n) for n in values if n.isdigit())
+            excess = [100 * (values[str(n)] / values["local"] - 1) for n in points]
+            style = "-" if solver == "adagrad" else "--"
+            ax.plot(
+                points, excess, style, marker=".", color=COLORS[model], label=f"{model}, {solver}"
+            )
+            everything += points
+        ax.set_xscale("log")
+        log_axis(ax.xaxis, [min(everything), 30 * min(everything)])
+        ax.set_xticks(sorted(set(everything)))
+        ax.minorticks_off()
+        ax.axhline(0, color="0.5", linewidth=0.8)
+        ax.set_title(f"{name}, {count(of_set['rows'])} rows")
+        ax.set_xlabel("steps a pass")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}%"))
+        ax.grid(axis="y")
+    axes[0].set_ylabel("log loss above the local fit's")
+    made.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=7, ncols=3, loc="outside lower center"
+    )
+    return made

@@ -1,0 +1,455 @@
+"""What a fitted model has learned: which fields, pairs of columns and parts of a score count."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+from sklearn.utils import Bunch, check_random_state
+
+from ._compat import Interval, validate_params
+from ._displays import InteractionDisplay, LossCurveDisplay
+from ._look import Look, pairs_that_occur, tables_of, varying
+from ._names import Names, unwrap
+
+__all__ = [
+    "Interaction",
+    "InteractionDisplay",
+    "LossCurveDisplay",
+    "contributions",
+    "field_interactions",
+    "similar_columns",
+    "top_interactions",
+]
+
+# Fields that a matrix of all pairs is made for, and numbers that `contributions` returns, at most.
+_MAX_FIELDS, _MAX_NUMBERS = 500, 1 << 28
+
+
+class Interaction(NamedTuple):
+    """A pair of columns that interact: see `top_interactions`."""
+
+    names: tuple
+    strength: float
+    count: int
+    columns: tuple
+    target: object = None
+
+
+# -- the public functions -------------------------------------------------------------
+
+
+def contributions(model, X, *, fields=None, feature_names=None):
+    """Take the score of each row apart.
+
+    A score is the sum of an intercept, a linear part of each field, an interaction of each two
+    fields and, of a Wide & Deep model, crosses and what the network adds, which cannot be told
+    apart by field.
+
+    Parameters
+    ----------
+    model : estimator or Pipeline
+        A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+    X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        Rows as `model` takes them.
+    fields : array-like of shape (n_features,), default=None
+        The field that each encoded column is reported under, a number or a name. None takes the
+        variables that the columns encode, as far as their names are known, otherwise the
+        fields of the model; of a model without fields, each column.
+    feature_names : array-like of shape (n_features,), default=None
+        Names of the encoded columns. None takes those that the Pipeline or the matrix has.
+
+    Returns
+    -------
+    parts : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        scores : ndarray of shape (n_samples, n_parts) or (n_samples, n_classes, n_parts)
+            Its sums over the last axis are `decision_function`, and what a regressor predicts.
+        names : list of str
+            What each part is called, such as ``"age"`` or ``"age × sex"``.
+        kinds : list of str
+            "intercept", "linear", "interaction", "cross" or "network".
+        fields : list of tuple of str
+            The names of the fields that each part is of.
+
+        There is a linear part of each field, and an interaction of each two fields, that a row
+        of `X` has entries in. A field with several entries interacts with itself.
+
+    Raises
+    ------
+    ValueError
+        If `X` does not suit the model, or the result would take more than 2 GiB.
+    TypeError
+        If `model` is of another package.
+    NotFittedError
+        If `model` is not fitted.
+
+    Notes
+    -----
+    Numbers count as they do in training: where most rows have an entry in a column and its mean
+    is far from 0, as of years, the linear part and the interactions are those of the difference
+    from the mean, and rows without an entry have them, too. The split between the linear part and
+    interactions is the model's; another one may give the same scores.
+
+    A row with m entries takes O(m² k) operations.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skfm import FMClassifier
+    >>> from skfm.inspection import contributions
+    >>> from skfm.preprocessing import FieldEncoder
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = [1, 1, 0, 0] * 50
+    >>> model = make_pipeline(FieldEncoder(), FMClassifier(random_state=0)).fit(rows, clicks)
+    >>> parts = contributions(model, rows[:1])
+    >>> parts.names
+    ['intercept', 'x0', 'x1', 'x0 × x1']
+    >>> bool(abs(parts.scores.sum() - model.decision_function(rows[:1])[0]) < 1e-6)
+    True
+    """
+    look = Look(model, X, fields, feature_names)
+    n, learned = len(look.field_names), look.fitted.models
+    parts = [_stacked(look.parts(one, batch) for batch in look.batches()) for one in learned]
+    linear, pairs, rest = zip(*parts, strict=True)
+    by_itself, met = _occurring(linear), _occurring(pairs)
+    # Numbers between knots are two fields of the model with one name, and so are their crosses.
+    others = {key: (key[0], tuple(map(look.field_name, key[1]))) for key in rest[0]}
+    other = list(dict.fromkeys(others.values()))
+    scores = _room(len(learned), look.n_rows, 1 + len(by_itself) + len(met) + len(other))
+    for output, one in enumerate(learned):
+        dense = _dense(linear[output], by_itself), _dense(pairs[output], met)
+        last = np.zeros((look.n_rows, len(other)))
+        for key, part in others.items():
+            last[:, other.index(part)] += rest[output][key]
+        scores[output] = np.hstack([np.full((look.n_rows, 1), float(one.bias)), *dense, last])
+    scores *= look.fitted.target.scale
+    scores[:, :, 0] += look.fitted.target.mean
+    of = [(), *((a,) for a in by_itself), *(divmod(pair, n) for pair in met)]
+    called = [tuple(look.field_names[number] for number in fields) for fields in of]
+    kinds = ["intercept"] + ["linear"] * len(by_itself) + ["interaction"] * len(met)
+    kinds, called = kinds + [kind for kind, _ in other], called + [fields for _, fields in other]
+    names = [_part_name(*part) for part in zip(kinds, called, strict=True)]
+    scores = scores[0] if len(learned) == 1 else scores.swapaxes(0, 1)
+    return Bunch(scores=scores, names=names, kinds=kinds, fields=called)
+
+
+@validate_params(
+    {
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def field_interactions(
+    model, X, *, max_samples=5_000, random_state=0, fields=None, feature_names=None
+):
+    """Measure how much each two fields interact, over the rows of X.
+
+    What two fields add together says little of their interaction: if one of them is the same in
+    all rows, it is as good as a linear weight of the other. So what each of them adds with the
+    other's values in other rows, on average, is taken off ::
+
+        d_ab(n) = s_ab(n, n) − mean_m s_ab(n, m) − mean_m s_ab(m, n)
+
+    where s_ab(n, m) is what field a of row n and field b of row m add together. The strength is
+    the standard deviation of d_ab over the rows.
+
+    Parameters
+    ----------
+    model : estimator or Pipeline
+        A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+    X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        Rows as `model` takes them, at least 2.
+    max_samples : int, default=5000
+        How many rows of `X` to look at, drawn at random. None takes all of them.
+    random_state : int, RandomState instance or None, default=0
+        Seed of what is drawn.
+    fields, feature_names : array-like of shape (n_features,), default=None
+        See :func:`contributions`.
+
+    Returns
+    -------
+    interactions : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        strengths : ndarray of shape (n_fields, n_fields) or (n_classes, n_fields, n_fields)
+            Symmetric; in log-odds, or in the units of y. The diagonal has the standard deviation
+            of what the entries of one field add among themselves.
+        names : list of str
+            What the fields are called.
+
+    Raises
+    ------
+    ValueError
+        If `X` does not suit the model, the model has no pairwise term (``k=0``, or a Wide & Deep
+        model without ``interactions=True``; crosses and networks do not count), or there are
+        more than 500 fields.
+    TypeError, NotFittedError
+        As :func:`contributions`.
+
+    Notes
+    -----
+    A row with m entries takes O(m² k) operations. Averages are over all rows looked at, or over
+    fewer of them, at least 10, where these have many columns.
+
+    Examples
+    --------
+    >>> from skfm import FFMClassifier
+    >>> from skfm.datasets import make_clicks
+    >>> from skfm.inspection import field_interactions
+    >>> clicks = make_clicks(2000, n_fields=3, n_categories=10, random_state=0)
+    >>> model = FFMClassifier(fields=clicks.fields, random_state=0).fit(clicks.X, clicks.y)
+    >>> field_interactions(model, clicks.X).strengths.shape
+    (3, 3)
+    """
+    look = Look(model, X, fields, feature_names)
+    n, learned = len(look.field_names), look.fitted.models
+    if n > _MAX_FIELDS:
+        raise ValueError(
+            f"There are {n} fields, and a matrix of all pairs has room for {_MAX_FIELDS}. Pass "
+            "fields= with the field that each column is reported under, or use top_interactions."
+        )
+    look.check_pairs()
+    rng = check_random_state(random_state)
+    rows, strengths = look.drawn(max_samples, rng), []
+    if len(rows) < 2:
+        raise ValueError("Interactions are measured between rows: X must have 2 of them or more.")
+    for one in learned:
+        total, squares = np.zeros((2, n, n))
+        for together in look.interactions(one, rows, rng):
+            total += together.sum(axis=0)
+            squares += np.einsum("nab,nab->ab", together, together)
+        variance = squares / len(rows) - (total / len(rows)) ** 2
+        strengths.append(np.sqrt(np.maximum(variance, 0)) * look.fitted.target.scale)
+    strengths = np.array(strengths) if len(strengths) > 1 else strengths[0]
+    return Bunch(strengths=strengths, names=look.field_names)
+
+
+@validate_params(
+    {
+        "n": [Interval(Integral, 1, None, closed="left")],
+        "min_count": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def top_interactions(
+    model,
+    X,
+    n=20,
+    *,
+    min_count=10,
+    max_samples=50_000,
+    random_state=0,
+    fields=None,
+    feature_names=None,
+):
+    """Find the pairs of columns that interact most, among those that occur together in X.
+
+    Parameters
+    ----------
+    model : estimator or Pipeline
+        A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+    X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        Rows as `model` takes them.
+    n : int, default=20
+        How many pairs to return, for each class if there are more than two.
+    min_count : int, default=10
+        In how many of the rows looked at a pair has to occur.
+    max_samples : int, default=50000
+        How many rows of `X` to look at, drawn at random. None takes all of them.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the draw.
+    fields : array-like of shape (n_features,), default=None
+        Fields of the encoded columns: pairs within one are left out. None takes those of
+        :func:`contributions`.
+    feature_names : array-like of shape (n_features,), default=None
+        See :func:`contributions`.
+
+    Returns
+    -------
+    interactions : list of Interaction
+        The strongest first, whatever the sign. ``pandas.DataFrame(interactions)`` makes a table
+        of it. Crosses and networks do not count. Each is a named tuple of
+
+        names : tuple of str
+            What the two columns are called.
+        strength : float
+            What the pair adds to the log-odds, or to the prediction of a regressor, on the
+            average of the rows that have both.
+        count : int
+            How many of the rows looked at have both.
+        columns : tuple of int
+            The numbers of the two columns.
+        target : object
+            The class whose score it is; None if there is only one score.
+
+        What a pair adds counts less if one of its columns hardly varies: with a column that
+        all rows have, it is as good as a linear weight of the other. The order is that of
+        ``|strength|`` times the shares of rows without each column (of numbers, of the variance
+        in the mean square).
+
+    Raises
+    ------
+    ValueError
+        If `X` does not suit the model, a parameter is out of its range, or the model has no
+        pairwise interactions.
+    TypeError, NotFittedError
+        As :func:`contributions`.
+
+    Notes
+    -----
+    Memory is bounded: pairs are counted some columns at a time. It takes O(m²) operations for
+    each row looked at that has m entries in columns that occur in `min_count` rows.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skfm import FMClassifier
+    >>> from skfm.inspection import top_interactions
+    >>> from skfm.preprocessing import FieldEncoder
+    >>> rows = [["ad1", "mon"], ["ad2", "tue"], ["ad1", "tue"], ["ad2", "mon"]] * 50
+    >>> clicks = [1, 1, 0, 0] * 50
+    >>> model = make_pipeline(FieldEncoder(), FMClassifier(random_state=0)).fit(rows, clicks)
+    >>> sorted(top.count for top in top_interactions(model, rows))
+    [50, 50, 50, 50]
+    """
+    look = Look(model, X, fields, feature_names)
+    look.check_pairs()
+    learned = look.fitted.models
+    batch = look.batcher(look.drawn(max_samples, check_random_state(random_state)))
+    varies, best = varying(batch), [[] for _ in learned]
+    for i, j, mean, count in pairs_that_occur(batch, look.reported, min_count):
+        slots = batch.touched[i], batch.touched[j]
+        for output, one in enumerate(learned):
+            strength = mean * look.pair_weights(one, *slots)
+            rank = np.abs(strength) * varies[i] * varies[j]
+            order = np.argsort(-rank, kind="stable")[: int(n)]
+            best[output].append(np.array([rank, strength, *slots, count])[:, order])
+    result, classes = [], getattr(look.fitted.target, "classes", [])
+    for output, found in enumerate(best):
+        target = classes[output] if len(learned) > 1 else None
+        found = np.concatenate(found or [np.empty((5, 0))], axis=1)
+        for rank, strength, i, j, count in found.T[np.argsort(-found[0], kind="stable")][: int(n)]:
+            columns = look.columns.seen[[int(i), int(j)]].tolist()
+            names, adds = tuple(look.names.of(columns)), strength * look.fitted.target.scale
+            one = Interaction(names, float(adds), int(count), tuple(columns), target)
+            result.append((rank, one))
+    return [one for _, one in sorted(result, key=lambda pair: -pair[0])]
+
+
+def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
+    """Find the columns that interact with others most like a given one does.
+
+    Columns are compared by the cosine of their factors or embeddings, those of all classes
+    together; those of a field-aware machine without the factors for their own field. Only
+    columns of the same field are compared: two airports, two films.
+
+    Parameters
+    ----------
+    model : estimator or Pipeline
+        A fitted estimator of skfm, or a fitted Pipeline that ends with one.
+    column : str or int
+        The encoded column, by its name, such as ``"dest=LAX"`` behind a
+        :class:`~skfm.preprocessing.FieldEncoder`, or by its number.
+    n : int, default=10
+        How many columns to return, at most.
+    fields, feature_names : array-like of shape (n_features,), default=None
+        See :func:`contributions`.
+
+    Returns
+    -------
+    similar : list of tuple (str, float)
+        The name of each column and its cosine, from 1 for the same direction to −1, the most
+        similar first.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, it did not occur in training, or the model has neither
+        factors nor embeddings.
+    TypeError, NotFittedError
+        As :func:`contributions`.
+
+    Notes
+    -----
+    Columns that occurred in few rows still have about their initial, random factors, and those are
+    similar to nothing: drop rare ones before training (``FieldEncoder(min_frequency=...)``).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skfm import FMClassifier
+    >>> from skfm.inspection import similar_columns
+    >>> from skfm.preprocessing import FieldEncoder
+    >>> rows = [[place, day] for place in ["ski1", "ski2", "sea"] for day in ["hot", "cold"]] * 50
+    >>> visited = [0, 1, 0, 1, 1, 0] * 50
+    >>> model = make_pipeline(FieldEncoder(), FMClassifier(random_state=0)).fit(rows, visited)
+    >>> [name for name, cosine in similar_columns(model, "x0=ski1")]
+    ['x0=ski2', 'x0=sea']
+    """
+    steps, estimator = unwrap(model)
+    fitted = estimator._fitted
+    names = Names(steps, estimator, None, fields, feature_names)
+    chosen = fitted.columns.slots(np.array([names.find(column)]))[0]
+    if not 0 <= chosen < len(fitted.columns):
+        raise ValueError(f"Column {column!r} did not occur in training.")
+    reported, _ = names.reported_fields()
+    slots = np.arange(len(reported))
+    if len(np.unique(reported)) < len(reported):
+        slots = np.flatnonzero(reported == reported[chosen])
+    vectors = []
+    for learned in fitted.models:
+        by_table, values = {}, tables_of(learned)
+        for term in learned.terms:
+            by_table |= term.vectors(values, fitted.columns.field, slots)
+        vectors += by_table.values()
+    if not vectors:
+        raise ValueError("The model has neither factors nor embeddings: it has k=0.")
+    V = np.hstack(vectors).astype(np.float64)
+    lengths = np.linalg.norm(V, axis=1)
+    V /= np.where(lengths > 0, lengths, 1)[:, None]
+    cosine = V @ V[np.searchsorted(slots, chosen)]
+    order = np.argsort(-cosine, kind="stable")
+    order = order[slots[order] != chosen][:n]
+    called = names.of(fitted.columns.seen[slots[order]])
+    return [(name, float(value)) for name, value in zip(called, cosine[order], strict=True)]
+
+
+# -- arrays ---------------------------------------------------------------------------
+
+
+def _stacked(parts):
+    """What `Look.parts` gives of all rows from that of batches."""
+    linear, pairs, rest = zip(*parts, strict=True)
+    rest = {key: np.concatenate([each[key] for each in rest]) for key in rest[0]}
+    return vstack(linear, format="csr"), vstack(pairs, format="csr"), rest
+
+
+def _occurring(matrices):
+    """The columns in which any of the matrices has an entry, a list."""
+    return np.unique(np.concatenate([matrix.indices for matrix in matrices])).tolist()
+
+
+def _dense(matrix, columns):
+    """Those columns of a matrix that has no entries in others."""
+    local = np.searchsorted(columns, matrix.indices)
+    shape = matrix.shape[0], len(columns)
+    return csr_array((matrix.data, local, matrix.indptr), shape=shape).toarray()
+
+
+def _room(n_outputs, n_rows, n_parts):
+    if n_outputs * n_rows * n_parts > _MAX_NUMBERS:
+        raise ValueError(
+            f"{n_rows} rows with {n_parts} parts each are too many for memory. Pass fewer rows, "
+            "or fields= with the field that each column is reported under."
+        )
+    return np.empty((n_outputs, n_rows, n_parts))
+
+
+def _part_name(kind, fields):
+    name = " × ".join(fields)
+    return {"intercept": kind, "network": kind, "cross": f"cross {name}"}.get(kind, name)

@@ -1,0 +1,85 @@
+"""Saved models: those of earlier releases, and what is said of other versions."""
+
+import pickle
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+import skfm
+from skfm import FMClassifier, _version
+from skfm.preprocessing import FieldEncoder
+
+from .common import every_estimator, few_passes, small_clicks, targets
+from .golden.make import make_table, unseen
+
+RELEASES = sorted(path.parent for path in Path(__file__).parent.glob("golden/*/expected.npz"))
+GOLDEN = sorted(path for folder in RELEASES for path in folder.glob("*.joblib"))
+
+
+def load_skops(path):
+    """Load with trust in nothing but names of skfm."""
+    skops = pytest.importorskip("skops.io")
+    names = skops.get_untrusted_types(file=path)
+    assert all(name.startswith("skfm.") for name in names), names
+    return skops.load(path, trusted=names)
+
+
+def test_the_models_of_this_release_are_kept():
+    assert any(folder.name == skfm.__version__ for folder in RELEASES)
+
+
+@pytest.mark.filterwarnings("ignore:This .* was saved by skfm:UserWarning")
+@pytest.mark.parametrize("load", [joblib.load, load_skops])
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_models_of_every_release_predict_what_they_predicted(path, load):
+    expected = np.load(path.parent / "expected.npz")
+    model = load(path if load is joblib.load else path.with_suffix(".skops"))
+    if isinstance(model, FieldEncoder):
+        found = model.transform(unseen(make_table())).toarray()
+    elif hasattr(model, "predict_proba"):
+        found = model.predict_proba(expected["rows"])
+    else:
+        found = model.predict(expected["rows"])
+    np.testing.assert_allclose(found, expected[path.stem], rtol=1e-6, atol=1e-6)
+
+
+@few_passes
+@every_estimator
+def test_skops_and_joblib_keep_every_bit_and_train_on(cls, tmp_path):
+    skops = pytest.importorskip("skops.io")
+    clicks = small_clicks(60)
+    model = cls(2, max_iter=1, random_state=0, solver="ftrl").fit(clicks.X, targets(cls(), clicks))
+    joblib.dump(model, tmp_path / "model.joblib")
+    skops.dump(model, tmp_path / "model.skops")
+    loaded = [joblib.load(tmp_path / "model.joblib"), load_skops(tmp_path / "model.skops")]
+    for _ in range(2):
+        expected = model.predict(clicks.X)
+        for each in loaded:
+            np.testing.assert_array_equal(each.predict(clicks.X), expected)
+            each.partial_fit(clicks.X, targets(cls(), clicks))
+        model.partial_fit(clicks.X, targets(cls(), clicks))
+
+
+def saved_by(version, thing, monkeypatch):
+    """The pickle that another version would write."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_version, "__version__", version)
+        return pickle.dumps(thing)
+
+
+@few_passes
+@pytest.mark.parametrize("thing", [FMClassifier(2, max_iter=1), FieldEncoder()])
+def test_another_version_is_named_or_refused(thing, monkeypatch):
+    thing.fit(np.eye(4), [0, 1, 0, 1])
+    assert vars(pickle.loads(pickle.dumps(thing))).keys() == vars(thing).keys()
+    newer = saved_by("0.2.1", thing, monkeypatch)
+    with pytest.warns(UserWarning, match=rf"saved by skfm 0\.2\.1 .* by {skfm.__version__}\."):
+        pickle.loads(newer)
+    older = saved_by("0.0.9", thing, monkeypatch)
+    with pytest.raises(ValueError, match=r"saved by skfm 0\.0\.9, which skfm .* cannot read"):
+        pickle.loads(older)
+    unknown = pickle.dumps(thing).replace(b"_skfm_version", b"_some_version")
+    with pytest.raises(ValueError, match=r"saved by skfm before 0\.1\.0"):
+        pickle.loads(unknown)
