@@ -66,6 +66,8 @@ for part in order:
 # %%
 # What to see
 # -----------
+# The interaction of site and ad leads, as planted. The other interactions were not planted: they
+# are what the model got wrong.
 
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 values = difference[row, order]
