@@ -79,7 +79,7 @@ def to_onnx(model, *, missing_text=""):
     --------
     >>> from skfm import FFMClassifier
     >>> from skfm.export import padded, to_onnx
-    >>> X, y = [[1, 0, 1, 0], [0, 1, 0, 1]] * 20, [0, 1] * 20
+    >>> X, y = [[1, 0, 1, 0], [0, 1, 0, 1]] * 200, [0, 1] * 200
     >>> model = FFMClassifier(fields=2, random_state=0).fit(X, y)
     >>> onnx_model = to_onnx(model)  # doctest: +SKIP
     >>> padded([[0, 1, 1, 0], [1, 0, 0, 0]])

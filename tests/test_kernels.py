@@ -68,8 +68,8 @@ def test_log_loss_does_not_overflow():
 
 def test_losses_start_at_the_best_constant():
     y, weight = np.array([0.0, 0.0, 1.0]), np.array([1.0, 2.0, 5.0])
-    assert LogLoss.start(y, weight) == pytest.approx(np.log(5.5 / 3.5))
-    assert SquaredLoss.start(y, weight) == pytest.approx(5 / 8)
+    assert LogLoss.start(LogLoss.sum(y, weight), weight.sum()) == pytest.approx(np.log(5.5 / 3.5))
+    assert SquaredLoss.start(SquaredLoss.sum(y, weight), weight.sum()) == pytest.approx(5 / 8)
 
 
 def test_initial_factors_are_hashed_per_column_and_look_normal():
