@@ -196,6 +196,10 @@ class Bins:
         yield "=<missing>"
 
 
+# Of a knot from 0.
+_FARTHEST = np.finfo(float).max / 4
+
+
 class Knots:
     """Hat functions at knots: a number between two of them is 1 − t of the one and t of the other.
 
@@ -220,9 +224,14 @@ class Knots:
             frequent = counts > counts[~frequent].sum() / n_knots
         if len(values) <= n_knots or np.count_nonzero(~frequent) < 2:
             return Bins.of_quantiles(numbers, max(n_knots, len(values)))
+        # Distances between knots, and what divides by them, stay finite.
+        rest = np.clip(values[~frequent], -_FARTHEST, _FARTHEST)
         knots = np.unique(
-            np.quantile(np.repeat(values[~frequent], counts[~frequent]), np.linspace(0, 1, n_knots))
+            np.quantile(np.repeat(rest, counts[~frequent]), np.linspace(0, 1, n_knots))
         )
+        knots = knots[np.diff(knots, prepend=-np.inf) >= np.finfo(float).tiny]
+        if len(knots) < 2:
+            return Bins.of_quantiles(numbers, max(n_knots, len(values)))
         return cls(knots, values[frequent])
 
     def encode(self, numbers):
@@ -250,9 +259,12 @@ class Knots:
     def decode(self, columns):
         """The numbers, up to rounding to float32; the outer knots for those beyond them."""
         at = np.concatenate([self.knots[::2], self.frequent, [np.nan], self.knots[1::2]])
-        if (np.abs(columns.sum(axis=1) - 1) > 1e-3).any():
+        columns = columns.astype(np.float64)
+        total = columns.sum(axis=1)
+        if (np.abs(total - 1) > 1e-3).any():
             raise ValueError("the entries of every row must sum up to 1 there")
-        cells = columns.astype(np.float64) @ np.nan_to_num(at)
+        # Shares of float32 do not sum to exactly 1, which counts where numbers are far from 0.
+        cells = columns @ np.nan_to_num(at) / total
         cells[row_of_entries(columns)[columns.indices == self.widths[0] - 1]] = np.nan
         return cells
 

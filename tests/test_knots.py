@@ -90,3 +90,29 @@ def test_a_smooth_function_is_learned_better_than_from_bins(cls):
         model = make_pipeline(FieldEncoder(numeric=numeric), cls(random_state=0))
         errors.append(np.std(y[400:] - model.fit(X[:400], y[:400]).predict(X[400:])))
     assert errors[0] < 0.7 * errors[1]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.linspace(-1e-310, 1e-310, 300),
+        np.exp(-np.linspace(0, 744, 300)),
+        np.linspace(-0.95, 0.95, 300) * np.finfo(float).max,
+    ],
+    ids=["denormal", "likelihoods", "largest"],
+)
+def test_knots_at_the_ends_of_what_floats_can_hold(numbers):
+    X = FieldEncoder().fit_transform(numbers[:, None])
+    assert X.indices.min() >= 0
+    assert X.indices.max() < X.shape[1]
+    assert ((X.data >= 0) & (X.data <= 1)).all()
+    np.testing.assert_allclose(X.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0, 1.7e9, -1e12])
+def test_numbers_come_back_to_float32_of_their_range(offset):
+    numbers = offset + np.random.default_rng(0).normal(size=500)
+    encoder = FieldEncoder()
+    back = encoder.inverse_transform(encoder.fit_transform(numbers[:, None]))[:, 0]
+    error = np.abs(back.astype(float) - numbers)
+    assert error.max() <= 1e-6 * np.ptp(numbers) + 4 * np.spacing(abs(offset))
