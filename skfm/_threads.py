@@ -53,7 +53,8 @@ def n_threads(n_jobs):
     Never more than this machine has cores: results do not depend on it, and threads that wait
     for each other would only take turns.
     """
-    return 1 if within_joblib_worker() else min(effective_n_jobs(n_jobs), cpu_count())
+    n = 1 if within_joblib_worker() else effective_n_jobs(n_jobs)
+    return n if n == 1 else min(n, cpu_count())  # counting takes a third of predicting a row
 
 
 def for_each(items, do, n_workers, on_interrupt=None):
