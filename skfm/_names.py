@@ -1,12 +1,13 @@
 """What columns and fields are called where a fitted model is looked at."""
 
 import re
-from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
+
+from ._variables import is_missing
 
 # What encoders put between the name of a variable and that of a column.
 _ENDS = re.compile(r"[_=<>~]")
@@ -64,14 +65,18 @@ class Names:
         self._given = None if fields is None else self._one_each(fields, "fields")
 
     def _one_each(self, values, name):
-        if not isinstance(values, Iterable) or isinstance(values, str):
-            raise ValueError(f"{name} must have one value for each column, got {values!r}.")
-        values = np.asarray(values)
+        values = np.asarray(values, object)
         if values.shape != (self._n_features,):
             raise ValueError(
                 f"{name} must have one value for each of the {self._n_features} columns, got "
                 f"shape {values.shape}."
             )
+        for column, value in enumerate(values):
+            if is_missing(value):
+                raise ValueError(
+                    f"{name} must have one value for each of the {self._n_features} columns, got "
+                    f"{value!r} for column {column}."
+                )
         return values
 
     def of(self, columns):
@@ -98,10 +103,16 @@ class Names:
                 "number, or feature_names=encoder.get_feature_names_out()."
             )
         found = np.flatnonzero(self._known == column)
-        if len(found) != 1:
+        if len(found) > 1:
+            numbers = ", ".join(map(str, found[:5])) + (" …" if len(found) > 5 else "")
+            raise ValueError(
+                f"{len(found)} columns are called {column!r}: those numbered {numbers}. Pass the "
+                "number of one of them."
+            )
+        if not len(found):
             like = [name for name in self._known if column in name][:5]
             hint = " Did you mean " + " or ".join(map(repr, like)) + "?" if like else ""
-            raise ValueError(f"{len(found) or 'No'} columns are called {column!r}.{hint}")
+            raise ValueError(f"No columns are called {column!r}.{hint}")
         return int(found[0])
 
     def reported_fields(self):
@@ -118,10 +129,8 @@ class Names:
         """
         seen = self._columns.seen
         if self._given is not None:
-            labels = self._given[seen].tolist()
-            labels = [x if isinstance(x, str) else f"field {x}" for x in labels]
-            order = dict.fromkeys(x if isinstance(x, str) else f"field {x}" for x in self._given)
-            return _numbered(labels, order)
+            labels = [x if isinstance(x, str) else f"field {x}" for x in self._given.tolist()]
+            return _numbered([labels[column] for column in seen], dict.fromkeys(labels))
         variables = self._variables or self._columns.fields.first_columns
         if variables:
             starts = [(first, name) for name, firsts in variables.items() for first in firsts]

@@ -257,7 +257,7 @@ def _key(cell):
     """What equals the keys of other cells only if their texts are the same."""
     if type(cell) in _KEYS_THEMSELVES:
         return cell
-    if _is_missing(cell):
+    if is_missing(cell):
         return None
     if isinstance(cell, _LISTS):
         return tuple, *map(_key, cell)
@@ -290,7 +290,7 @@ def _without_missing(codes, values, narrow_type):
     types = set(map(type, values))
     if types <= {str, bool, int}:
         return Categories(codes, values, types)
-    known = np.array([not _is_missing(value) for value in values])
+    known = np.array([not is_missing(value) for value in values])
     number = np.where(known, np.cumsum(known) - 1, -1)
 
     def settled(value):
@@ -302,7 +302,7 @@ def _without_missing(codes, values, narrow_type):
         return value
 
     kept = [
-        tuple([settled(part) for part in value if not _is_missing(part)])
+        tuple([settled(part) for part in value if not is_missing(part)])
         if isinstance(value, _LISTS)
         else settled(value)
         for value in compress(values, known)
@@ -314,7 +314,7 @@ def _without_missing(codes, values, narrow_type):
 _KEPT = str | bytes | Real | Decimal | np.bool_
 
 
-def _is_missing(value):
+def is_missing(value):
     if isinstance(value, _LISTS):
         return value is np.ma.masked
     try:
