@@ -7,10 +7,12 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from ._encodings import SEPARATORS
 from ._variables import is_missing
 
-# What encoders put between the name of a variable and that of a column.
-_ENDS = re.compile(r"[_=<>~]")
+# What encoders, those of scikit-learn too, put between the name of a variable and that of a column.
+_SEPARATORS = "_" + SEPARATORS
+_ENDS = re.compile(f"[{re.escape(_SEPARATORS)}]")
 
 
 def unwrap(model):
@@ -50,11 +52,10 @@ class Names:
     def __init__(self, steps, estimator, variables=None, fields=None, feature_names=None):
         self._columns, self._n_features = estimator._fitted.columns, estimator.n_features_in_
         self._variables = variables
-        self._lazily = getattr(variables, "column_names", None)
         self._known, self._inputs = None, set()
         if feature_names is not None:
             self._known = self._one_each(feature_names, "feature_names").astype(str)
-        elif self._lazily is None:
+        elif variables is None:
             self._known = _names_out(steps)
             if self._known is None:
                 self._known = getattr(estimator, "feature_names_in_", None)
@@ -83,8 +84,8 @@ class Names:
         """The name of each of some columns, a list of str."""
         if self._known is not None:
             return [str(name) for name in self._known[columns]]
-        if self._lazily is not None:
-            return self._lazily(columns)
+        if self._variables is not None:
+            return self._variables.column_names(columns)
         return [f"column {column}" for column in columns]
 
     def find(self, column):
@@ -175,7 +176,7 @@ def _numbered(labels, order):
 def _common(names, inputs):
     """The variable that all of these names of columns may be of, the longest; None if none."""
     for variable in _variables_of(names[0], inputs):
-        ends = tuple(variable + end for end in "_=<>~")
+        ends = tuple(variable + end for end in _SEPARATORS)
         if all(name == variable or name.startswith(ends) for name in names):
             return variable
     if len(names) == 1:

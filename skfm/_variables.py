@@ -323,4 +323,40 @@ def is_missing(value):
         return True
 
 
-# -- encodings ------------------------------------------------------------------------
+class Variables(dict):
+    """What a FieldEncoder notes on a matrix: the first columns of each variable's fields.
+
+    Parameters
+    ----------
+    names : list of str
+    encodings : list
+        Of each variable.
+    """
+
+    def __init__(self, names, encodings):
+        super().__init__()
+        self.names, self.encodings = list(names), list(encodings)
+        self._firsts, first = [], 0
+        for name, encoding in zip(self.names, self.encodings, strict=True):
+            self._firsts.append(first)
+            for width in encoding.widths:
+                self.setdefault(name, []).append(first)
+                first += width
+
+    def __reduce__(self):
+        return Variables, (self.names, self.encodings)
+
+    def column_names(self, columns):
+        """The names of some columns, of which only their variables are made."""
+        which = (np.searchsorted(self._firsts, columns, side="right") - 1).tolist()
+        labels = {i: [*self.encodings[i].labels()] for i in set(which)}
+        return [
+            self.names[i] + labels[i][column - self._firsts[i]]
+            for i, column in zip(which, columns, strict=True)
+        ]
+
+
+def variables_of(X):
+    """The `Variables` of a matrix, None if it has none. A data frame may have such a column."""
+    variables = getattr(X, "variables", None)
+    return variables if isinstance(variables, Variables) else None
