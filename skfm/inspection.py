@@ -342,11 +342,8 @@ def top_interactions(
             importance = np.abs(strength) * varies[i] * varies[j]
             order = np.argsort(-importance, kind="stable")[: int(n)]
             best[output].append(np.array([importance, strength, *slots, count])[:, order])
-    scale, result, classes = (
-        look.fitted.target.scale,
-        [],
-        getattr(look.fitted.target, "classes", []),
-    )
+    scale, classes = look.fitted.target.scale, getattr(look.fitted.target, "classes", [])
+    result = []
     for output, found in enumerate(best):
         target = classes[output] if len(models) > 1 else None
         found = np.concatenate(found or [np.empty((5, 0))], axis=1)
