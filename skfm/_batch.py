@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils.validation import validate_data
 
 from ._input import check_indices, check_matrix, column_name
+from ._variables import variables_of
 
 # Entries that a scan over a whole matrix looks at together.
 _CHUNK = 1 << 18
@@ -31,7 +32,7 @@ def checked(estimator, X, reset=False, name="X"):
     With `reset` the estimator notes the number and the names of the columns. The matrix keeps
     what a FieldEncoder notes on it as `variables`. Messages call it `name`.
     """
-    variables = getattr(X, "variables", None)
+    variables = variables_of(X)
     check_matrix(X, name, vars(estimator).get("feature_names_in_"))
     try:
         X = as_csr(

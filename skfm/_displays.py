@@ -1,7 +1,6 @@
 """Displays: what was learned, drawn by matplotlib."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from ._compat import check_matplotlib_support
 from ._names import unwrap
@@ -78,6 +77,8 @@ class InteractionDisplay:
         X,
         *,
         target=None,
+        max_samples=5_000,
+        random_state=0,
         fields=None,
         feature_names=None,
         ax=None,
@@ -91,9 +92,13 @@ class InteractionDisplay:
         estimator : estimator or Pipeline
             A fitted estimator of skfm, or a fitted Pipeline that ends with one.
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-            Rows as `estimator` takes them. At most 5,000 of them, drawn at random, are looked at.
+            Rows as `estimator` takes them, at least 2.
         target : object, default=None
             The class whose score is looked at. Required if there are more than two.
+        max_samples : int, default=5000
+            How many rows of `X` to look at, drawn at random. None takes all of them.
+        random_state : int, RandomState instance or None, default=0
+            Seed of what is drawn.
         fields, feature_names : array-like of shape (n_features,), default=None
             See :func:`contributions`.
         ax, cmap, colorbar
@@ -108,17 +113,24 @@ class InteractionDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `target` is missing or no class, and as :func:`field_interactions`.
+            If `target` is missing or no class, there is only one field, and as
+            :func:`field_interactions`.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         from .inspection import field_interactions
 
-        found = field_interactions(estimator, X, fields=fields, feature_names=feature_names)
-        strengths = found.strengths
-        if strengths.ndim == 3 or target is not None:
-            model = unwrap(estimator)[1]
-            strengths = strengths[_target_number(target, model)]
-        return cls(strengths, found.names).plot(ax=ax, cmap=cmap, colorbar=colorbar)
+        model, which = unwrap(estimator)[1], ...
+        if target is not None or len(getattr(model, "classes_", ())) > 2:
+            which = _target_number(target, model)
+        found = field_interactions(
+            estimator,
+            X,
+            max_samples=max_samples,
+            random_state=random_state,
+            fields=fields,
+            feature_names=feature_names,
+        )
+        return cls(found.strengths[which], found.names).plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
     def plot(self, *, ax=None, cmap="viridis", colorbar=True):
         """Draw the matrix.
@@ -141,10 +153,17 @@ class InteractionDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If there are fewer than two fields.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib import pyplot
 
+        if len(self.names) < 2:
+            raise ValueError(
+                f"Interactions are drawn of two fields or more, got {len(self.names)}. Pass "
+                "fields= with the field that each column is reported under."
+            )
         # Each pair is drawn once; what the entries of one field do, only if it is worth a number.
         largest = np.abs(self.strengths).max(initial=0)
         within = int(np.diagonal(self.strengths).max(initial=0) > 0.1 * largest)
@@ -273,7 +292,6 @@ class LossCurveDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         model = unwrap(estimator)[1]
-        check_is_fitted(model)
         training, scores, best = model.loss_curve_, model.validation_scores_, model.best_iter_
         names = [""]
         if isinstance(best, list):

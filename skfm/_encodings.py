@@ -2,8 +2,10 @@
 
 An encoding has `widths`, the numbers of columns of its fields, ``encode(cells)``,
 ``decode(columns)``, where the columns are those of the encoding in a sparse matrix, and
-``labels()``; `numeric` says whether its cells are numbers. ``graph(graph, cells, ...)`` writes what
-`encode` does into a graph of ONNX: columns, int64, and values, float32, of shape (n, fields).
+``labels()``, what the names of columns have after that of the variable: each is empty or begins
+with one of `SEPARATORS`. `numeric` says whether its cells are numbers.
+``graph(graph, cells, ...)`` writes what `encode` does into a graph of ONNX: columns, int64, and
+values, float32, of shape (n, fields).
 """
 
 import re
@@ -16,6 +18,9 @@ from sklearn.utils import murmurhash3_32
 
 from ._batch import MAX_VALUE, ROUNDINGS, row_of_entries
 from ._variables import all_as_read, as_read, distinct, text_of
+
+# What may follow the name of a variable in the name of a column.
+SEPARATORS = "=<>~"
 
 
 def _only_column(columns):
@@ -416,27 +421,6 @@ class Buckets:
     def labels(self):
         yield "=<missing>"
         yield from (f"=#{bucket}" for bucket in range(1, self.widths[0]))
-
-
-class Variables(dict):
-    """The first columns of the fields of each variable, by its name."""
-
-    def __init__(self, starts, encodings):
-        super().__init__(starts)
-        self.encodings = encodings
-
-    def __reduce__(self):
-        return Variables, (dict(self), self.encodings)
-
-    def column_names(self, columns):
-        """The names of some columns, of which only their variables are made."""
-        names, firsts = [*self], [starts[0] for starts in self.values()]
-        which = np.searchsorted(firsts, columns, side="right") - 1
-        labels = {i: [*self.encodings[i].labels()] for i in set(which.tolist())}
-        return [
-            names[i] + labels[i][column - firsts[i]]
-            for i, column in zip(which.tolist(), columns, strict=True)
-        ]
 
 
 def logarithmic(numbers):

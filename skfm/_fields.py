@@ -165,10 +165,11 @@ class Fields:
         return self.labels.astype(np.int32).take(self.of(columns))
 
     def name_after(self, variables):
-        """Take the names of variables, a dict of the first columns of their fields, if they fit."""
+        """Take the names of `Variables`, None if there are none, if they fit."""
         self.variables, self.first_columns = list(variables or []), dict(variables or {})
         starts = [start for starts in (variables or {}).values() for start in starts]
-        if self.ascending and len(starts) and np.array_equal(self.starts, starts):
+        fit = self.ascending and len(starts) and np.array_equal(self.starts, starts)
+        if fit and len(variables) == len(variables.names):  # or it is unclear what is whose
             self.names = [name for name, starts in variables.items() for _ in starts]
 
     def check_order(self, variables):

@@ -95,14 +95,28 @@ class Look:
 
     def _pairs(self, learned, row, slots, values, n_rows):
         """What pairs of entries add, as in `parts`; `row` has the row of each entry, ascending."""
-        n, reported = len(self.field_names), self.reported[slots]
-        total = csr_array((n_rows, n * n))
+        total = csr_array((n_rows, len(self.field_names) ** 2))
         for left, right in _pairs_of_entries(row):
             weights = self.pair_weights(learned, slots[left], slots[right])
             scores = weights * values[left] * values[right]
-            a, b = np.sort([reported[left], reported[right]], axis=0)
-            total = total + _summed(scores, row[left], a * n + b, total.shape)
+            pairs = self._number(slots[left], slots[right])
+            total = total + _summed(scores, row[left], pairs, total.shape)
         return total
+
+    def _number(self, i, j):
+        """The number a·n + b of the pair of fields, a ≤ b, that columns in slots i and j are of."""
+        a, b = np.sort([self.reported[i], self.reported[j]], axis=0)
+        return a * len(self.field_names) + b
+
+    def pairs_of_fields(self, batch):
+        """The numbers of the pairs of fields that entries of one row are of, some at a time.
+
+        There are none if the model has no pairwise term.
+        """
+        if any(map(self.has_pairs, self.fitted.models)):
+            slots = batch.touched[batch.indices]
+            for left, right in _pairs_of_entries(_row_of(batch)):
+                yield np.unique(self._number(slots[left], slots[right]))
 
     def interactions(self, learned, rows, rng):
         """What each two fields add together in some rows, less what the average adds with each.

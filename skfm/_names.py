@@ -1,15 +1,18 @@
 """What columns and fields are called where a fitted model is looked at."""
 
 import re
-from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-# What encoders put between the name of a variable and that of a column.
-_ENDS = re.compile(r"[_=<>~]")
+from ._encodings import SEPARATORS
+from ._variables import is_missing
+
+# What encoders, those of scikit-learn too, put between the name of a variable and that of a column.
+_SEPARATORS = "_" + SEPARATORS
+_ENDS = re.compile(f"[{re.escape(_SEPARATORS)}]")
 
 
 def unwrap(model):
@@ -49,11 +52,10 @@ class Names:
     def __init__(self, steps, estimator, variables=None, fields=None, feature_names=None):
         self._columns, self._n_features = estimator._fitted.columns, estimator.n_features_in_
         self._variables = variables
-        self._lazily = getattr(variables, "column_names", None)
         self._known, self._inputs = None, set()
         if feature_names is not None:
             self._known = self._one_each(feature_names, "feature_names").astype(str)
-        elif self._lazily is None:
+        elif variables is None:
             self._known = _names_out(steps)
             if self._known is None:
                 self._known = getattr(estimator, "feature_names_in_", None)
@@ -64,22 +66,26 @@ class Names:
         self._given = None if fields is None else self._one_each(fields, "fields")
 
     def _one_each(self, values, name):
-        if not isinstance(values, Iterable) or isinstance(values, str):
-            raise ValueError(f"{name} must have one value for each column, got {values!r}.")
-        values = np.asarray(values)
+        values = np.asarray(values, object)
         if values.shape != (self._n_features,):
             raise ValueError(
                 f"{name} must have one value for each of the {self._n_features} columns, got "
                 f"shape {values.shape}."
             )
+        for column, value in enumerate(values):
+            if is_missing(value):
+                raise ValueError(
+                    f"{name} must have one value for each of the {self._n_features} columns, got "
+                    f"{value!r} for column {column}."
+                )
         return values
 
     def of(self, columns):
         """The name of each of some columns, a list of str."""
         if self._known is not None:
             return [str(name) for name in self._known[columns]]
-        if self._lazily is not None:
-            return self._lazily(columns)
+        if self._variables is not None:
+            return self._variables.column_names(columns)
         return [f"column {column}" for column in columns]
 
     def find(self, column):
@@ -98,10 +104,16 @@ class Names:
                 "number, or feature_names=encoder.get_feature_names_out()."
             )
         found = np.flatnonzero(self._known == column)
-        if len(found) != 1:
+        if len(found) > 1:
+            numbers = ", ".join(map(str, found[:5])) + (" …" if len(found) > 5 else "")
+            raise ValueError(
+                f"{len(found)} columns are called {column!r}: those numbered {numbers}. Pass the "
+                "number of one of them."
+            )
+        if not len(found):
             like = [name for name in self._known if column in name][:5]
             hint = " Did you mean " + " or ".join(map(repr, like)) + "?" if like else ""
-            raise ValueError(f"{len(found) or 'No'} columns are called {column!r}.{hint}")
+            raise ValueError(f"No columns are called {column!r}.{hint}")
         return int(found[0])
 
     def reported_fields(self):
@@ -118,10 +130,8 @@ class Names:
         """
         seen = self._columns.seen
         if self._given is not None:
-            labels = self._given[seen].tolist()
-            labels = [x if isinstance(x, str) else f"field {x}" for x in labels]
-            order = dict.fromkeys(x if isinstance(x, str) else f"field {x}" for x in self._given)
-            return _numbered(labels, order)
+            labels = [x if isinstance(x, str) else f"field {x}" for x in self._given.tolist()]
+            return _numbered([labels[column] for column in seen], dict.fromkeys(labels))
         variables = self._variables or self._columns.fields.first_columns
         if variables:
             starts = [(first, name) for name, firsts in variables.items() for first in firsts]
@@ -166,7 +176,7 @@ def _numbered(labels, order):
 def _common(names, inputs):
     """The variable that all of these names of columns may be of, the longest; None if none."""
     for variable in _variables_of(names[0], inputs):
-        ends = tuple(variable + end for end in "_=<>~")
+        ends = tuple(variable + end for end in _SEPARATORS)
         if all(name == variable or name.startswith(ends) for name in names):
             return variable
     if len(names) == 1:

@@ -16,6 +16,7 @@ from ._batch import Columns, as_csr, checked, occurring, without_stored_zeros
 from ._fields import scan
 from ._input import check_weight
 from ._units import Part
+from ._variables import variables_of
 
 
 class About(NamedTuple):
@@ -92,7 +93,7 @@ def check_rows(block, number, estimator, name):
     called = f"{name} (block {number})"
     if getattr(block, "ndim", 2) != 2:
         raise ValueError(f"{called} has {block.ndim} dimensions; rows and columns are expected.")
-    variables = getattr(block, "variables", None)
+    variables = variables_of(block)
     if block.shape[0]:
         learner = type(estimator)(**estimator.get_params(deep=False))
         X = checked(learner, block, reset=True, name=called)

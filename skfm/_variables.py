@@ -257,7 +257,7 @@ def _key(cell):
     """What equals the keys of other cells only if their texts are the same."""
     if type(cell) in _KEYS_THEMSELVES:
         return cell
-    if _is_missing(cell):
+    if is_missing(cell):
         return None
     if isinstance(cell, _LISTS):
         return tuple, *map(_key, cell)
@@ -290,7 +290,7 @@ def _without_missing(codes, values, narrow_type):
     types = set(map(type, values))
     if types <= {str, bool, int}:
         return Categories(codes, values, types)
-    known = np.array([not _is_missing(value) for value in values])
+    known = np.array([not is_missing(value) for value in values])
     number = np.where(known, np.cumsum(known) - 1, -1)
 
     def settled(value):
@@ -302,7 +302,7 @@ def _without_missing(codes, values, narrow_type):
         return value
 
     kept = [
-        tuple([settled(part) for part in value if not _is_missing(part)])
+        tuple([settled(part) for part in value if not is_missing(part)])
         if isinstance(value, _LISTS)
         else settled(value)
         for value in compress(values, known)
@@ -314,7 +314,7 @@ def _without_missing(codes, values, narrow_type):
 _KEPT = str | bytes | Real | Decimal | np.bool_
 
 
-def _is_missing(value):
+def is_missing(value):
     if isinstance(value, _LISTS):
         return value is np.ma.masked
     try:
@@ -323,4 +323,40 @@ def _is_missing(value):
         return True
 
 
-# -- encodings ------------------------------------------------------------------------
+class Variables(dict):
+    """What a FieldEncoder notes on a matrix: the first columns of each variable's fields.
+
+    Parameters
+    ----------
+    names : list of str
+    encodings : list
+        Of each variable.
+    """
+
+    def __init__(self, names, encodings):
+        super().__init__()
+        self.names, self.encodings = list(names), list(encodings)
+        self._firsts, first = [], 0
+        for name, encoding in zip(self.names, self.encodings, strict=True):
+            self._firsts.append(first)
+            for width in encoding.widths:
+                self.setdefault(name, []).append(first)
+                first += width
+
+    def __reduce__(self):
+        return Variables, (self.names, self.encodings)
+
+    def column_names(self, columns):
+        """The names of some columns, of which only their variables are made."""
+        which = (np.searchsorted(self._firsts, columns, side="right") - 1).tolist()
+        labels = {i: [*self.encodings[i].labels()] for i in set(which)}
+        return [
+            self.names[i] + labels[i][column - self._firsts[i]]
+            for i, column in zip(which, columns, strict=True)
+        ]
+
+
+def variables_of(X):
+    """The `Variables` of a matrix, None if it has none. A data frame may have such a column."""
+    variables = getattr(X, "variables", None)
+    return variables if isinstance(variables, Variables) else None

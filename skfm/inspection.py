@@ -4,7 +4,7 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from sklearn.utils import Bunch, check_random_state
 
 from ._compat import Interval, validate_params
@@ -31,6 +31,7 @@ class Interaction(NamedTuple):
 
     names: tuple
     strength: float
+    importance: float
     count: int
     columns: tuple
     target: object = None
@@ -39,6 +40,10 @@ class Interaction(NamedTuple):
 # -- the public functions -------------------------------------------------------------
 
 
+_NAMING = {"fields": ["array-like", None], "feature_names": ["array-like", None]}
+
+
+@validate_params(_NAMING, prefer_skip_nested_validation=True)
 def contributions(model, X, *, fields=None, feature_names=None):
     """Take the score of each row apart.
 
@@ -110,33 +115,39 @@ def contributions(model, X, *, fields=None, feature_names=None):
     True
     """
     look = Look(model, X, fields, feature_names)
-    n, learned = len(look.field_names), look.fitted.models
-    parts = [_stacked(look.parts(one, batch) for batch in look.batches()) for one in learned]
-    linear, pairs, rest = zip(*parts, strict=True)
-    by_itself, met = _occurring(linear), _occurring(pairs)
+    n, models = len(look.field_names), look.fitted.models
     # Numbers between knots are two fields of the model with one name, and so are their crosses.
-    others = {key: (key[0], tuple(map(look.field_name, key[1]))) for key in rest[0]}
+    keys = look.parts(models[0], look.batcher(np.arange(1)))[2]
+    others = {key: (key[0], tuple(map(look.field_name, key[1]))) for key in keys}
     other = list(dict.fromkeys(others.values()))
-    scores = _room(len(learned), look.n_rows, 1 + len(by_itself) + len(met) + len(other))
-    for output, one in enumerate(learned):
-        dense = _dense(linear[output], by_itself), _dense(pairs[output], met)
-        last = np.zeros((look.n_rows, len(other)))
-        for key, part in others.items():
-            last[:, other.index(part)] += rest[output][key]
-        scores[output] = np.hstack([np.full((look.n_rows, 1), float(one.bias)), *dense, last])
+    by_itself, met = _occurring(look, len(other))
+    scores = np.zeros((len(models), look.n_rows, 1 + len(by_itself) + len(met) + len(other)))
+    first, last = 1 + len(by_itself), 1 + len(by_itself) + len(met)
+    for output, learned in enumerate(models):
+        scores[output, :, 0] = learned.bias
+        start = 0
+        for batch in look.batches():
+            rows = scores[output, start : start + batch.n_rows]
+            start += batch.n_rows
+            linear, pairs, rest = look.parts(learned, batch)
+            rows[:, 1:first] = _dense(linear, by_itself)
+            rows[:, first:last] = _dense(pairs, met)
+            for key, part in others.items():
+                rows[:, last + other.index(part)] += rest[key]
     scores *= look.fitted.target.scale
     scores[:, :, 0] += look.fitted.target.mean
-    of = [(), *((a,) for a in by_itself), *(divmod(pair, n) for pair in met)]
+    of = [(), *((a,) for a in by_itself.tolist()), *(divmod(pair, n) for pair in met.tolist())]
     called = [tuple(look.field_names[number] for number in fields) for fields in of]
     kinds = ["intercept"] + ["linear"] * len(by_itself) + ["interaction"] * len(met)
     kinds, called = kinds + [kind for kind, _ in other], called + [fields for _, fields in other]
     names = [_part_name(*part) for part in zip(kinds, called, strict=True)]
-    scores = scores[0] if len(learned) == 1 else scores.swapaxes(0, 1)
+    scores = scores[0] if len(models) == 1 else scores.swapaxes(0, 1)
     return Bunch(scores=scores, names=names, kinds=kinds, fields=called)
 
 
 @validate_params(
-    {
+    _NAMING
+    | {
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "random_state": ["random_state"],
     },
@@ -205,7 +216,7 @@ def field_interactions(
     (3, 3)
     """
     look = Look(model, X, fields, feature_names)
-    n, learned = len(look.field_names), look.fitted.models
+    n = len(look.field_names)
     if n > _MAX_FIELDS:
         raise ValueError(
             f"There are {n} fields, and a matrix of all pairs has room for {_MAX_FIELDS}. Pass "
@@ -216,9 +227,9 @@ def field_interactions(
     rows, strengths = look.drawn(max_samples, rng), []
     if len(rows) < 2:
         raise ValueError("Interactions are measured between rows: X must have 2 of them or more.")
-    for one in learned:
+    for learned in look.fitted.models:
         total, squares = np.zeros((2, n, n))
-        for together in look.interactions(one, rows, rng):
+        for together in look.interactions(learned, rows, rng):
             total += together.sum(axis=0)
             squares += np.einsum("nab,nab->ab", together, together)
         variance = squares / len(rows) - (total / len(rows)) ** 2
@@ -228,7 +239,8 @@ def field_interactions(
 
 
 @validate_params(
-    {
+    _NAMING
+    | {
         "n": [Interval(Integral, 1, None, closed="left")],
         "min_count": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [Interval(Integral, 1, None, closed="left"), None],
@@ -272,14 +284,17 @@ def top_interactions(
     Returns
     -------
     interactions : list of Interaction
-        The strongest first, whatever the sign. ``pandas.DataFrame(interactions)`` makes a table
-        of it. Crosses and networks do not count. Each is a named tuple of
+        The most important first. ``pandas.DataFrame(interactions)`` makes a table of it.
+        Crosses and networks do not count. Each is a named tuple of
 
         names : tuple of str
             What the two columns are called.
         strength : float
             What the pair adds to the log-odds, or to the prediction of a regressor, on the
             average of the rows that have both.
+        importance : float
+            ``|strength|`` times the share of rows without each of the two columns; for a column
+            of numbers, times the share of its mean square that is variance.
         count : int
             How many of the rows looked at have both.
         columns : tuple of int
@@ -287,10 +302,8 @@ def top_interactions(
         target : object
             The class whose score it is; None if there is only one score.
 
-        What a pair adds counts less if one of its columns hardly varies: with a column that
-        all rows have, it is as good as a linear weight of the other. The order is that of
-        ``|strength|`` times the shares of rows without each column (of numbers, of the variance
-        in the mean square).
+        A strong pair is less important if one of its columns hardly varies: with a column that
+        all rows have, it is as good as a linear weight of the other.
 
     Raises
     ------
@@ -319,28 +332,33 @@ def top_interactions(
     """
     look = Look(model, X, fields, feature_names)
     look.check_pairs()
-    learned = look.fitted.models
+    models = look.fitted.models
     batch = look.batcher(look.drawn(max_samples, check_random_state(random_state)))
-    varies, best = varying(batch), [[] for _ in learned]
+    varies, best = varying(batch), [[] for _ in models]
     for i, j, mean, count in pairs_that_occur(batch, look.reported, min_count):
         slots = batch.touched[i], batch.touched[j]
-        for output, one in enumerate(learned):
-            strength = mean * look.pair_weights(one, *slots)
-            rank = np.abs(strength) * varies[i] * varies[j]
-            order = np.argsort(-rank, kind="stable")[: int(n)]
-            best[output].append(np.array([rank, strength, *slots, count])[:, order])
-    result, classes = [], getattr(look.fitted.target, "classes", [])
+        for output, learned in enumerate(models):
+            strength = mean * look.pair_weights(learned, *slots)
+            importance = np.abs(strength) * varies[i] * varies[j]
+            order = np.argsort(-importance, kind="stable")[: int(n)]
+            best[output].append(np.array([importance, strength, *slots, count])[:, order])
+    scale, classes = look.fitted.target.scale, getattr(look.fitted.target, "classes", [])
+    result = []
     for output, found in enumerate(best):
-        target = classes[output] if len(learned) > 1 else None
+        target = classes[output] if len(models) > 1 else None
         found = np.concatenate(found or [np.empty((5, 0))], axis=1)
-        for rank, strength, i, j, count in found.T[np.argsort(-found[0], kind="stable")][: int(n)]:
+        order = np.argsort(-found[0], kind="stable")[: int(n)]
+        for importance, strength, i, j, count in found[:, order].T.tolist():
             columns = look.columns.seen[[int(i), int(j)]].tolist()
-            names, adds = tuple(look.names.of(columns)), strength * look.fitted.target.scale
-            one = Interaction(names, float(adds), int(count), tuple(columns), target)
-            result.append((rank, one))
-    return [one for _, one in sorted(result, key=lambda pair: -pair[0])]
+            names, strengths = tuple(look.names.of(columns)), (strength * scale, importance * scale)
+            result.append(Interaction(names, *strengths, int(count), tuple(columns), target))
+    return sorted(result, key=lambda interaction: -interaction.importance)
 
 
+@validate_params(
+    _NAMING | {"n": [Interval(Integral, 1, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
 def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
     """Find the columns that interact with others most like a given one does.
 
@@ -369,8 +387,8 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
     Raises
     ------
     ValueError
-        If there is no such column, it did not occur in training, or the model has neither
-        factors nor embeddings.
+        If there is no such column, several have this name, it did not occur in training, `n` is
+        out of its range, or the model has neither factors nor embeddings.
     TypeError, NotFittedError
         As :func:`contributions`.
 
@@ -414,7 +432,7 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
     V /= np.where(lengths > 0, lengths, 1)[:, None]
     cosine = V @ V[np.searchsorted(slots, chosen)]
     order = np.argsort(-cosine, kind="stable")
-    order = order[slots[order] != chosen][:n]
+    order = order[slots[order] != chosen][: int(n)]
     called = names.of(fitted.columns.seen[slots[order]])
     return [(name, float(value)) for name, value in zip(called, cosine[order], strict=True)]
 
@@ -422,16 +440,27 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
 # -- arrays ---------------------------------------------------------------------------
 
 
-def _stacked(parts):
-    """What `Look.parts` gives of all rows from that of batches."""
-    linear, pairs, rest = zip(*parts, strict=True)
-    rest = {key: np.concatenate([each[key] for each in rest]) for key in rest[0]}
-    return vstack(linear, format="csr"), vstack(pairs, format="csr"), rest
+def _occurring(look, n_others):
+    """The fields, and the pairs a·n + b of them, that rows have entries in, ascending.
+
+    Raises ValueError once the scores of these and of other parts would have no room.
+    """
+    fields, pairs = np.empty((2, 0), np.intp)
+    for batch in look.batches():
+        fields = np.union1d(fields, look.reported[batch.touched[batch.indices]])
+        _check_room(look, 1 + n_others + len(fields))
+        for some in look.pairs_of_fields(batch):
+            pairs = np.union1d(pairs, some)
+            _check_room(look, 1 + n_others + len(fields) + len(pairs))
+    return fields, pairs
 
 
-def _occurring(matrices):
-    """The columns in which any of the matrices has an entry, a list."""
-    return np.unique(np.concatenate([matrix.indices for matrix in matrices])).tolist()
+def _check_room(look, n_parts):
+    if len(look.fitted.models) * look.n_rows * n_parts > _MAX_NUMBERS:
+        raise ValueError(
+            f"{look.n_rows} rows with {n_parts} or more parts each take more than 2 GiB. Pass "
+            "fewer rows, or fields= with the field that each column is reported under."
+        )
 
 
 def _dense(matrix, columns):
@@ -439,15 +468,6 @@ def _dense(matrix, columns):
     local = np.searchsorted(columns, matrix.indices)
     shape = matrix.shape[0], len(columns)
     return csr_array((matrix.data, local, matrix.indptr), shape=shape).toarray()
-
-
-def _room(n_outputs, n_rows, n_parts):
-    if n_outputs * n_rows * n_parts > _MAX_NUMBERS:
-        raise ValueError(
-            f"{n_rows} rows with {n_parts} parts each are too many for memory. Pass fewer rows, "
-            "or fields= with the field that each column is reported under."
-        )
-    return np.empty((n_outputs, n_rows, n_parts))
 
 
 def _part_name(kind, fields):

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._batch import as_csr, without_stored_zeros
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
-from ._encodings import Bins, Buckets, Knots, Value, Variables, Vocabulary
-from ._variables import read
+from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
+from ._variables import Variables, read
 from ._version import Versioned
 
 __all__ = ["FieldEncoder"]
@@ -538,11 +538,8 @@ def _encode(variables, encodings):
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.broadcast_to(counts, n_rows), out=indptr[1:])
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
-    at, first, starts = indptr[:-1].copy(), 0, {}
-    for name, encoding, (column, value, counts) in zip(
-        variables[0], encodings, fields, strict=True
-    ):
-        starts[name] = [first + before for before in (0, *np.cumsum(encoding.widths[:-1]).tolist())]
+    at, first = indptr[:-1].copy(), 0
+    for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
         where = at
         if counts is not None:
             where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
@@ -557,6 +554,5 @@ def _encode(variables, encodings):
     X = csr_array((data, indices, indptr), shape=(n_rows, first))
     if any(slots.counts is not None for slots in fields):
         X.sum_duplicates()  # values of a cell that share a bucket
-    # With two variables of the same name it is unclear what is whose.
-    X.variables = Variables(starts, encodings) if len(starts) == len(encodings) else starts
+    X.variables = Variables(variables[0], encodings)
     return X

@@ -63,6 +63,21 @@ def test_what_a_field_does_by_itself_is_drawn(clicks):
     assert len(display.text_) == 10
 
 
+def test_one_field_is_refused(clicks):
+    with pytest.raises(ValueError, match="two fields or more, got 1"):
+        InteractionDisplay(np.zeros((1, 1)), ["a"]).plot()
+    with pytest.raises(ValueError, match="two fields or more, got 1"):
+        InteractionDisplay.from_estimator(fit(clicks), clicks.X, fields=["a"] * 48)
+
+
+def test_rows_are_drawn_as_asked(clicks):
+    model, draw = fit(clicks), {"max_samples": 50, "random_state": 3}
+    display = InteractionDisplay.from_estimator(model, clicks.X, **draw)
+    expected = field_interactions(model, clicks.X, **draw).strengths
+    np.testing.assert_array_equal(display.strengths, expected)
+    assert (expected != field_interactions(model, clicks.X).strengths).any()
+
+
 @pytest.mark.parametrize("size", [(12, 3), (3, 6), (1, 1)])
 def test_names_and_numbers_have_room(size):
     _, ax = pyplot.subplots(figsize=size)
@@ -95,9 +110,9 @@ def test_a_class_is_chosen(clicks):
         display.strengths, field_interactions(model, clicks.X).strengths[1]
     )
     with pytest.raises(ValueError, match=r"target must be one of the classes \['x', 'y', 'z'\]"):
-        InteractionDisplay.from_estimator(model, clicks.X)
+        InteractionDisplay.from_estimator(model, None)  # before X is looked at
     with pytest.raises(ValueError, match="target is for more than two classes"):
-        InteractionDisplay.from_estimator(fit(clicks), clicks.X, target=1)
+        InteractionDisplay.from_estimator(fit(clicks), None, target=1)
     assert len(LossCurveDisplay.from_estimator(model).lines_) == 6
     display = LossCurveDisplay.from_estimator(model, target="z")
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), model.loss_curve_[2])

@@ -232,12 +232,14 @@ def test_top_interactions_are_those_of_the_formula(cls, pairs_at_a_time, monkeyp
         both = (dense[:, i] != 0) & (dense[:, j] != 0)
         if both.sum() >= 4 and clicks.fields[i] != clicks.fields[j]:
             strength = gram[i, j] * (dense[both, i] * dense[both, j]).mean()
-            expected.append((-abs(strength) * varies[i] * varies[j], strength, both.sum(), (i, j)))
+            importance = abs(strength) * varies[i] * varies[j]
+            expected.append((-importance, strength, both.sum(), (i, j)))
     expected.sort()
     assert [one.columns for one in found] == [pair for *_, pair in expected[:15]]
-    for one, (_, strength, count, pair) in zip(found, expected, strict=False):
+    for one, (importance, strength, count, pair) in zip(found, expected, strict=False):
         assert one.count == count
         assert one.strength == pytest.approx(strength, rel=1e-5, abs=1e-9)
+        assert one.importance == pytest.approx(-importance, rel=1e-5, abs=1e-9)
         assert one.names == tuple(f"column {column}" for column in pair)
         assert one.target is None
 
@@ -347,9 +349,9 @@ def test_names_without_a_pipeline():
     assert field_interactions(model, plain).names == ["carrier", "carrier_kind", "delay"]
     names = encoder.get_feature_names_out()
     found = similar_columns(model, "carrier=UA", feature_names=names)
-    assert found == [
-        (names[int(name.split()[1])], cosine) for name, cosine in similar_columns(model, 1)
-    ] or {name for name, _ in found} == {"carrier=AA", "carrier=DL"}
+    assert {"carrier=AA", "carrier=DL"} <= {name for name, _ in found}
+    without_names = similar_columns(model, names.tolist().index("carrier=UA"))
+    assert found == [(names[int(name.split()[1])], cosine) for name, cosine in without_names]
 
 
 def test_names_of_data_frames():
@@ -363,6 +365,7 @@ def test_names_of_data_frames():
     found = field_interactions(model, X, fields=ids)
     assert found.names == ["airline", "number"]
     assert field_interactions(model, X, fields=[7, 7, 7, 2]).names == ["field 7", "field 2"]
+    assert field_interactions(model, X, fields=["a", 1, 1, "a"]).names == ["a", "field 1"]
 
 
 def test_a_search_stands_for_its_best_estimator():
@@ -385,7 +388,7 @@ def test_what_cannot_be_looked_at():
     model = FMClassifier(random_state=0, max_iter=2).fit(X, y)
     with pytest.raises(ValueError, match=r"fields must have one value for each of the \d+ columns"):
         contributions(model, X, fields=[1, 2])
-    with pytest.raises(ValueError, match="fields must have one value for each column, got 3"):
+    with pytest.raises(ValueError, match="'fields' parameter of contributions must be an"):
         contributions(model, X, fields=3)
     with pytest.raises(ValueError, match="There is no column 'carrier=AA', as the columns have no"):
         similar_columns(model, "carrier=AA")
@@ -400,6 +403,18 @@ def test_what_cannot_be_looked_at():
         field_interactions(model, X[:1])
     with pytest.raises(ValueError, match="'n' parameter"):
         top_interactions(model, X, 0)
+    for n in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="'n' parameter"):
+            similar_columns(model, 0, n)
+    twice = [*"abc", "a", *map(str, range(X.shape[1] - 4))]
+    with pytest.raises(ValueError, match=r"called 'a': those numbered 0, 3\. Pass the number"):
+        similar_columns(model, "a", feature_names=twice)
+    for missing in (None, np.nan, pd.NA):
+        given = [missing] + ["a"] * (X.shape[1] - 1)
+        with pytest.raises(ValueError, match=r"fields must have one .*, got .* for column 0"):
+            contributions(model, X, fields=given)
+        with pytest.raises(ValueError, match=r"feature_names must have .*, got .* for column 0"):
+            contributions(model, X, feature_names=given)
     wide = csr_array((np.ones(600), np.arange(600), [0, 300, 600]), shape=(2, 600))
     model = FMClassifier(random_state=0, max_iter=2).fit(wide, [0, 1])
     with pytest.raises(ValueError, match="There are 600 fields"):
@@ -410,8 +425,27 @@ def test_too_many_numbers_are_refused(monkeypatch):
     clicks = small_clicks()
     model = FMClassifier(random_state=0, max_iter=2).fit(clicks.X, clicks.y)
     monkeypatch.setattr(inspection, "_MAX_NUMBERS", 1000)
-    with pytest.raises(ValueError, match=r"300 rows with .* parts each are too many for memory"):
+    parts, rows_computed = _look.Look.parts, []
+
+    def noted(look, learned, batch):
+        rows_computed.append(batch.n_rows)
+        return parts(look, learned, batch)
+
+    monkeypatch.setattr(_look.Look, "parts", noted)
+    with pytest.raises(ValueError, match=r"300 rows with \d+ or more parts each take more than"):
         contributions(model, clicks.X)
+    model.set_params(k=0).fit(clicks.X, clicks.y)
+    with pytest.raises(ValueError, match=r"300 rows with \d+ or more parts each take more than"):
+        contributions(model, clicks.X)
+    assert set(rows_computed) == {1}  # a first row says which other parts there are
+
+
+def test_each_pair_that_occurs_has_a_part():
+    X = csr_array([[1.0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]] * 20)
+    model = FMClassifier(random_state=0, max_iter=2).fit(X, [0, 1, 1] * 20)
+    names = contributions(model, X, feature_names=[*"abcd"]).names
+    assert names == ["intercept", *"abcd", "a × b", "a × c"]
+    assert contributions(model, X[2:3], feature_names=[*"abcd"]).names == ["intercept", "d"]
 
 
 # -- look-alikes -------------------------------------------------------------------------
@@ -442,7 +476,7 @@ def test_cosines_are_those_of_the_vectors(cls):
     V = V.reshape(48, -1)
     V /= np.linalg.norm(V, axis=1)[:, None].clip(1e-12)
     found = similar_columns(model, 5, 100)
-    assert len(found) == (model.coef_ != 0).sum() - 1 if cls is FMRegressor else 11
+    assert len(found) == ((model.coef_ != 0).sum() - 1 if cls is FMRegressor else 11)
     for name, cosine in found:
         assert cosine == pytest.approx(V[5] @ V[int(name.split()[1])], abs=1e-5)
 

@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import math
+import pickle
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,9 @@ from sklearn.utils import murmurhash3_32
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skfm
-from skfm import FFMClassifier, WideDeepClassifier, infer_fields
+from skfm import FFMClassifier, FMClassifier, WideDeepClassifier, infer_fields
+from skfm._encodings import SEPARATORS, Vocabulary
+from skfm._variables import Variables, read
 from skfm.preprocessing import FieldEncoder
 
 from .common import few_passes
@@ -545,3 +548,26 @@ def test_at_every_line_of_a_refit_the_encoder_is_the_old_one_or_the_new():
     shapes = {((2, 3), True), (True, (3, 7))}
     # Refitted between the looks at the two tables, it may know both or none of them.
     assert shapes <= seen <= shapes | {((2, 3), (3, 7)), (True, True)}
+
+
+def test_names_of_columns_are_told_from_those_of_variables():
+    table = [[place, number] for place in "abc" for number in [1, 2, 3, 5, 8, 13, 21, 34, None]]
+    options = ["piecewise_linear", "quantile", "squared_log", "value"]
+    for params in [{"numeric": numeric} for numeric in options] + [{"n_buckets": 8}]:
+        for encoding in FieldEncoder(n_bins=4, **params).fit(table)._encodings:
+            assert all(not label or label[0] in SEPARATORS for label in encoding.labels())
+
+
+def test_variables_of_one_name_keep_their_columns():
+    cells = [np.array(["x", "y", "y"], object), np.array(["u", "v", "w"], object)]
+    encodings = [Vocabulary(read(column, "a"), 1, None) for column in cells]
+    variables = Variables(["a", "a"], encodings)
+    assert variables == {"a": [0, 3]}
+    assert variables.column_names([0, 2, 4]) == ["a=y", "a=<unknown>", "a=v"]
+    assert pickle.loads(pickle.dumps(variables)).names == ["a", "a"]
+    X, y = [[0.0, 1.0], [1.0, 0.0]] * 20, [0, 1] * 20
+    frame = pd.DataFrame(X, columns=["variables", "names"])  # no variables of an encoder
+    np.testing.assert_array_equal(
+        FMClassifier(random_state=0).fit(frame, y).predict(frame),
+        FMClassifier(random_state=0).fit(X, y).predict(X),
+    )

@@ -131,9 +131,10 @@ def main():
     a, b = np.triu_indices(len(found.names), 1)
     for i in np.argsort(-found.strengths[a, b])[:5]:
         print(f"  {found.strengths[a[i], b[i]]:.2f}  {found.names[a[i]]} × {found.names[b[i]]}")
-    print("Which values interact most (what the pair adds, and in how many rows it occurs):")
+    print("Which values interact most (importance, what the pair adds, and in how many rows):")
     for pair in top_interactions(model, train, 5, min_count=100):
-        print(f"  {pair.strength:+.2f}  {' × '.join(pair.names)}  ({pair.count})")
+        names = " × ".join(pair.names)
+        print(f"  {pair.importance:.2f}  {pair.strength:+.2f}  {names}  ({pair.count})")
 
     if args.plot:
         import matplotlib
