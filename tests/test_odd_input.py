@@ -181,7 +181,7 @@ def test_shares_to_hold_out(cls, n, fraction, shuffle):
     try:
         model.fit(X, y)
     except ValueError as error:
-        assert f"validation_fraction={fraction} of {n} rows leaves none" in str(error)  # noqa: PT017
+        assert f"validation_fraction={fraction} of {n} rows leaves no row" in str(error)  # noqa: PT017
         assert fraction * n > n - 1
 
 
