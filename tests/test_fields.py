@@ -88,6 +88,13 @@ def test_a_guess_warns_the_caller_and_names_the_parameter(X, doubt):
     assert record[0].filename == __file__
 
 
+def test_code_without_a_module_name_is_warned_too():
+    X = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 1]])
+    with pytest.warns(UserWarning, match="guess: some rows") as record:
+        exec("check_fields(None, X)", {"check_fields": check_fields, "X": csr_array(X)})
+    assert record[0].filename == "<string>"
+
+
 def test_fields_as_a_number_of_blocks_or_as_ids():
     X = csr_array(np.eye(6))
     for fields, expected in [
