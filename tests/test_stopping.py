@@ -146,7 +146,7 @@ def test_attributes_of_a_model_without_columns(cls):
 def test_a_class_that_only_the_rows_held_out_have_is_named():
     clicks = small_clicks(300)
     y = np.where(np.arange(300) < 290, clicks.y, 2)
-    with pytest.warns(UserWarning, match=r"barely learned: \[2\]"):
+    with pytest.warns(UserWarning, match=r"the classes \[2\] occur only there"):
         FMClassifier(random_state=0, shuffle=False).fit(clicks.X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
