@@ -37,9 +37,9 @@ PARAGRAPHS = {
     The unit of a column does not matter, because training uses (x − m) / r in place of x. In
     general m is 0 and r is the root mean square of the non-zero values. If most rows have a
     non-zero value, and the mean of the column exceeds half of its standard deviation, m is that
-    mean and r that standard deviation. Columns of zeros and ones stay as they are. `fit` takes m and r
-    from all rows, `partial_fit` from the first batch in which the column occurs; m is 0 for
-    columns that join later, and if there are fewer than 16 rows. Penalties apply to the
+    mean and r that standard deviation. Columns of zeros and ones stay as they are. `fit` takes
+    m and r from all rows, `partial_fit` from the first batch in which the column occurs; m is 0
+    for columns that join later, and if there are fewer than 16 rows. Penalties apply to the
     parameters for these scaled values. Attributes such as `coef_` are for the values in X.
     """,
     "field_weights_penalty": """
