@@ -392,7 +392,7 @@ class Bare:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (Bare(), "the text of Bare objects, such as .* differs .* give the class a __str__, or convert"),
+        (Bare(), "the text of Bare objects, such as .* differs .* give the class a __str__"),
         ([1, Bare()], "the text of Bare objects"),
         (lambda: 1, "the text of function objects"),
         (dt.timedelta(hours=1), "durations; divide them by one"),
