@@ -15,7 +15,7 @@ from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose, is_worth_compiling
 from ._fields import Fields, check_fields, warn_user
 from ._fitted import Fitted, Learned
-from ._input import MAX_WEIGHT, check_weight
+from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory, parameters_per_column
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
@@ -100,11 +100,12 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         y : array-like of shape (n_samples,)
             Labels of any type (classifiers) or target values (regressors).
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the loss and its penalty, about 1 on average: steps are
-            bounded, so that much smaller weights learn slowly. A row of weight 0 is not
-            learned from. None means 1.
+            Weight of each row in the loss and the penalty. They should be about 1 on average:
+            steps are bounded, so the model learns slowly from much smaller weights. It ignores
+            rows of weight 0. None means 1 for every row.
         X_val, y_val : like `X` and `y`, default=None
-            Rows on which early stopping watches the loss, instead of a part of `X`.
+            Rows on which early stopping watches the loss. Without them it holds out a part of
+            `X`.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of the validation rows. None means 1.
 
@@ -116,25 +117,25 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         Raises
         ------
         ValueError
-            If the input is malformed, not finite (the message names the column), has
-            one class only, or the model needs more memory than there is. A model
+            If the input is malformed, is not finite (the message names the column) or has a
+            single class, or if the model needs more memory than there is. A model that was
             fitted before stays as it was.
 
         Warns
         -----
         ConvergenceWarning
             If the fit diverged or was interrupted (the best weights seen are kept), if
-            `max_iter` passes were not enough, or if the model came out constant or worse
-            than the average of the targets on the rows that it watches.
+            `max_iter` passes were not enough, or if the model is constant, or worse than the
+            average of the targets on the rows that it watches.
         UserWarning
-            If fields had to be guessed, weights are tiny, or with ``shuffle=False`` the rows
-            held out have other classes than the rest.
+            If fields had to be guessed, if weights are tiny, or if with ``shuffle=False`` the
+            rows held out have other classes than the rest.
 
         Notes
         -----
         With ``warm_start=True`` and a model fitted before, training continues with up to
-        `max_iter` more passes: parameters, solver states, seed, fields and the classes or
-        the scale of y stay, new columns join.
+        `max_iter` more passes. Parameters, solver states, seed, fields, and the classes or the
+        scale of y are kept, and new columns join.
         """
         with self._learner() as (learner, _), one_blas_thread:
             data = learner._fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
@@ -218,8 +219,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         mean_weight = data.weight[data.used].mean()
         if mean_weight < _SMALL_WEIGHT:
             warn_user(
-                f"The weights of the rows are {mean_weight:.3g} on average. As steps are bounded, "
-                "little is learned with such small ones: divide them by their mean.",
+                f"The row weights are {mean_weight:.3g} on average. Steps are bounded, so the "
+                "model learns little from weights this small. Divide them by their mean.",
                 UserWarning,
             )
         # Fields are inferred with stored zeros counted, and nothing else counts them.
@@ -252,7 +253,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             target = target_of(lambda function, *arguments: [function(raw, *arguments)])
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
-            raise ValueError("class_weight leaves no weight, or too much, on these rows.")
+            raise ValueError(BAD_CLASS_WEIGHT)
         return Data(X, y, weight, np.flatnonzero(weight)), target
 
     def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
@@ -268,8 +269,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             fields.check_order(X_val.variables)
         except ValueError as error:
             raise ValueError(
-                f"{error}\nX_val has to be encoded as X is. A Pipeline hands it to its last step "
-                "as it is, unless Pipeline(transform_input=['X_val']) lets its steps encode it."
+                f"{error}\nEncode X_val like X. A Pipeline passes it to its last step unchanged; "
+                "with Pipeline(transform_input=['X_val']) its steps encode it."
             ) from error
         return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
 
@@ -286,7 +287,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _grown(self, before, start, batches, first, batch_size, in_stream=False):
         """New models, or forks of those `before`, with the columns of `batches`.
 
-        A column joins with its first batch, whose values settle its units. The intercepts of
+        A column joins with its first batch, whose values fix its units. The intercepts of
         new models fit the rows `first`.
         """
         seed, target, fields, data = start
@@ -419,8 +420,8 @@ def held_out(estimator, data, target, seed):
 
 def raise_nothing_left(estimator, n_rows):
     raise ValueError(
-        f"validation_fraction={estimator.validation_fraction} of {n_rows} rows leaves none to "
-        "learn from: lower it, pass X_val and y_val, or early_stopping=False."
+        f"validation_fraction={estimator.validation_fraction} of {n_rows} rows leaves no row to "
+        "learn from. Lower it, pass X_val and y_val, or set early_stopping=False."
     )
 
 

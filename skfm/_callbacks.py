@@ -1,4 +1,4 @@
-"""What hears of each pass: the user, by `verbose`, and scikit-learn's callbacks."""
+"""What is called around each pass: the lines of `verbose`, and scikit-learn's callbacks."""
 
 import copy
 import threading

@@ -78,9 +78,9 @@ class Crosses:
         n_combinations = length.prod(axis=1, dtype=np.float64)
         if n_combinations.sum() > MAX_PER_BATCH:
             raise TooManyCrossesError(
-                f"{n_rows} rows have {n_combinations.sum():.0f} crosses, as fields with several "
-                "entries give every combination. Cross fewer fields, or take fewer rows at a "
-                "time (batch_size)."
+                f"{n_rows} rows have {n_combinations.sum():.0f} crosses, because fields with "
+                "several entries in a row give every combination. Cross fewer fields, or lower "
+                "batch_size."
             )
         n_combinations = n_combinations.astype(np.intp)
         which = np.repeat(np.arange(len(group)), n_combinations)
@@ -185,8 +185,8 @@ def check_crosses(crosses, fields, n_buckets, feature_names=None):
         n_pairs = n_fields * (n_fields - 1) // 2
         if n_pairs > MAX_PAIRS:
             raise ValueError(
-                f"crosses='all' means {n_pairs} pairs of the {n_fields} fields, and at most "
-                f"{MAX_PAIRS} are allowed: name those that matter, or merge fields (fields=)."
+                f"crosses='all' makes {n_pairs} pairs of the {n_fields} fields; at most "
+                f"{MAX_PAIRS} are allowed. Name the pairs that matter, or merge fields (fields=)."
             )
         tuples = list(combinations(range(n_fields), 2))
     else:

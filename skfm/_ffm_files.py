@@ -43,7 +43,7 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
         Number of columns. None takes the largest index + 1; pass the training data's for
         rows to predict. Columns that a model was not trained on contribute nothing.
     dtype : {float64, float32, float16}, default=float64
-        Of the values.
+        Type of the values.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
 def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     """Read a file in LIBFFM's text format chunk by chunk.
 
-    Memory is that of a chunk, and of the fields.
+    It needs memory for one chunk and for the fields.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
         all rows if it is a multiple of the `batch_size`.
     n_features : int, default=None
         Number of columns. With None a first pass over the file finds it and the fields;
-        `f` must then be a name, or a file that can go back.
+        `f` must then be a name or a seekable file.
     dtype : {float64, float32, float16}, default=float64
-        Of the values.
+        Type of the values.
 
     Yields
     ------
@@ -113,14 +113,14 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     y : ndarray of shape (chunk_rows,), float64
         Labels.
     fields : ndarray of shape (n_features,), dtype int32, or None
-        Field of each column, the same in every chunk; None if `n_features` was given, as
-        they would be known only at the end.
+        Field of each column, the same in every chunk; None if `n_features` was given,
+        because they would be known only at the end.
 
     Raises
     ------
     ValueError
-        As :func:`load_ffm_file` does, and if `f` can be read only once, as a pipe, without
-        `n_features`.
+        As :func:`load_ffm_file` does, and if `f` can be read only once, such as a pipe, and
+        `n_features` is missing.
     EOFError, OSError, zlib.error
         If a compressed file is cut off or damaged.
 
@@ -140,7 +140,7 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
 def _float_type(dtype):
     dtype = np.dtype(dtype)
     if dtype.kind != "f":
-        raise ValueError(f"dtype={dtype} would cut values off; take a float type, as float32.")
+        raise ValueError(f"dtype={dtype} would truncate values. Use a float type, such as float32.")
     return dtype
 
 
@@ -150,8 +150,8 @@ def _chunks(f, chunk_rows, n_features, dtype):
         first = _Reader(f, None, dtype)
         if not _goes_back(f):
             raise ValueError(
-                f"{first.name} can be read only once, and finding n_features takes a pass of its "
-                "own: pass n_features, or use load_ffm_file."
+                f"{first.name} can be read only once, but finding n_features needs a pass of its "
+                "own. Pass n_features, or use load_ffm_file."
             )
         start = f.tell() if hasattr(f, "readline") else None
         for _ in first.blocks():
@@ -191,7 +191,7 @@ class _Reader:
         self.width = int(n_features or 0)
 
     def blocks(self, chunk_rows=_BLOCK):
-        """Parse block by block, such that every `chunk_rows` rows one is complete."""
+        """Parse block by block, so that one is complete every `chunk_rows` rows."""
         with _open(self.f, "rb") as file:
             numbered = enumerate(self._lines(file), start=1)
             stripped = ((number, self._stripped(line)) for number, line in numbered)
@@ -262,9 +262,9 @@ class _Reader:
         for f, i, number in zip(field.tolist(), index.tolist(), line.tolist(), strict=True):
             if first_of.setdefault(i, f) != f:
                 raise ValueError(
-                    f"{self.name}, line {number}: index {i} appears under field {f}, but before "
-                    f"under field {first_of[i]}. An index is a column, which has one field; give "
-                    "each pair of field and index a number of its own."
+                    f"{self.name}, line {number}: index {i} appears under field {f} here and "
+                    f"under field {first_of[i]} before. An index stands for a column, and a column "
+                    "has one field. Give each pair of field and index an index of its own."
                 )
 
     def rows(self, blocks):
@@ -300,16 +300,16 @@ def _well_formed(text):
 def _what_is_wrong(line, n_features, dtype):
     label, *entries = line.split(b" ")
     if not _is_number(label):
-        return f"the label {_text(label)} is no finite number"
+        return f"the label {_text(label)} is not a finite number"
     for entry in entries:
         parts = entry.split(b":")
         if len(parts) != 3:
             return f"{_text(entry)} is not of the form field:index:value"
         for what, part in zip(("field", "index"), parts, strict=False):
             if not _is_number(part) or float(part) % 1 or not 0 <= float(part) < _MAX:
-                return f"the {what} of {_text(entry)} is no integer from 0 to 2³¹ - 1"
+                return f"the {what} of {_text(entry)} is not an integer from 0 to 2³¹ - 1"
         if not _is_number(parts[2]):
-            return f"the value of {_text(entry)} is no finite number"
+            return f"the value of {_text(entry)} is not a finite number"
         if abs(float(parts[2])) > float(np.finfo(dtype).max):
             return f"the value of {_text(entry)} is too large for {dtype}"
         if n_features and float(parts[1]) >= n_features:
@@ -332,7 +332,7 @@ def _is_number(part):
 def dump_ffm_file(X, y, f, *, fields=None):
     """Write rows in LIBFFM's text format.
 
-    Values are written such that :func:`load_ffm_file` returns them exactly.
+    Values are written so that :func:`load_ffm_file` returns them exactly.
 
     Parameters
     ----------
@@ -348,7 +348,7 @@ def dump_ffm_file(X, y, f, *, fields=None):
     Raises
     ------
     ValueError
-        If `X` or `y` is not finite, the labels are no numbers, or the fields do not fit.
+        If `X` or `y` is not finite, the labels are not numbers, or the fields do not fit.
     """
     check_matrix(X)
     X = as_csr(check_array(X, accept_sparse="csr"))

@@ -19,8 +19,9 @@ def infer_fields(X):
     Columns are scanned from left to right, and a field is extended as long as no row
     has two stored entries in it. This is exact for the output of any one-hot encoder
     on its own training data, where every row has one entry per variable; every column
-    of a dense numeric matrix without zeros is its own field. Where rows miss a
-    variable (``drop="first"``, multi-hot columns) it is a guess.
+    of a dense numeric matrix without zeros is its own field. If some rows
+    have no entry for a variable (``drop="first"``), or several (multi-hot columns), the result
+    is a guess.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def infer(following, least):
     fields = Fields(np.array(starts), np.arange(len(starts)), n_features)
     doubt = None
     if len(starts) > MANY_FIELDS:
-        doubt = f"more than {MANY_FIELDS}, as with text, where every column becomes a field"
+        doubt = f"more than {MANY_FIELDS}, as for text, where every column becomes a field"
     elif least < len(starts):
         doubt = "some rows have no entry in one of them"
     return fields, doubt
@@ -87,8 +88,8 @@ def infer(following, least):
 def check_fields(fields, X, scan=scan):
     """Turn the `fields` parameter of an estimator into `Fields` for the matrix X.
 
-    Only the shape of X is looked at, and what ``scan(X)`` finds. Warns where the fields had to be
-    guessed.
+    It looks only at the shape of X and at what ``scan(X)`` finds, and warns if it had to guess
+    the fields.
     """
     n_features = X.shape[1]
     if fields is None:
@@ -96,8 +97,8 @@ def check_fields(fields, X, scan=scan):
         if doubt:
             warn_user(
                 f"The fields inferred from X ({found.n_fields}) are a guess: {doubt}. Pass "
-                "fields= (a number of equal-width blocks, or one field id per column) "
-                "to be sure.",
+                "fields= (the number of blocks of equal width, or the field of each column) to be "
+                "sure.",
                 UserWarning,
             )
         return found
@@ -125,7 +126,8 @@ def check_fields(fields, X, scan=scan):
 def warn_user(message, category):
     """Warn at the line outside of this package and scikit-learn that led here."""
     level, frame = 1, sys._getframe(1)
-    while frame and frame.f_globals["__name__"].split(".")[0] in ("skfm", "sklearn"):
+    # Code that `exec` runs may have no name.
+    while frame and frame.f_globals.get("__name__", "").split(".")[0] in ("skfm", "sklearn"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level + 1)
 
@@ -191,7 +193,7 @@ class Fields:
             raise ValueError(f"There is no field {name!r}: the fields are {_some(self.variables)}.")
         if feature_names is None:
             raise ValueError(
-                f"There is no field {name!r}, as X does not name its fields. Names come with "
+                f"There is no field {name!r}: X does not name its fields. Names come with "
                 "the matrix of a FieldEncoder, if its variables are the fields of the model "
                 "(fields=encoder.fields_), and with data frames; otherwise pass the field's number."
             )

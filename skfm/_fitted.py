@@ -130,12 +130,16 @@ class Learned(Versioned):
 
     @property
     def best_iter_(self):
-        """The pass whose weights were kept; 0 are the initial weights."""
+        """Number of the pass whose weights were kept; 0 means the initial weights."""
         return self._fitted.of_histories(lambda history: history.best_pass)
 
     @property
     def loss_curve_(self):
-        """Mean training loss of each pass, every row scored before its update."""
+        """Mean training loss of each pass; each row is scored before the step that learns from it.
+
+        Regressors give it in the unit of y, squared. A list of lists if there are several
+        outputs.
+        """
         fitted = self._fitted
         return fitted.of_histories(lambda history: fitted.in_units(history.loss_curve))
 
@@ -147,13 +151,16 @@ class Learned(Versioned):
 
     @property
     def coef_(self):
-        """Linear weights, of shape (n_outputs, n_features); built on request."""
+        """Linear weights, per unit of the column, of shape (n_outputs, n_features).
+
+        They are in log-odds or in the unit of y, and built on request.
+        """
         fitted = self._fitted
         return fitted.spread("coef") * fitted.target.scale
 
     @property
     def intercept_(self):
-        """Intercepts, of shape (n_outputs,)."""
+        """Intercepts, in log-odds or in the unit of y, of shape (n_outputs,)."""
         fitted = self._fitted
         constants = np.array(fitted.of_outputs("constant"))
         bias = np.array([model.bias for model in fitted.models]) + constants

@@ -1,4 +1,4 @@
-"""What must not come in: input that NumPy and SciPy would turn into nonsense, or crash on."""
+"""Input that is refused: NumPy and SciPy would turn it into nonsense, or crash on it."""
 
 from datetime import date, time, timedelta
 
@@ -7,6 +7,10 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 MAX_WEIGHT = 1e30
+
+BAD_CLASS_WEIGHT = (
+    f"With this class_weight, the weights of these rows sum to 0, or to {MAX_WEIGHT:.0e} or more."
+)
 
 _TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
@@ -43,10 +47,10 @@ def check_values(values, name, names=None, times=False):
         several = np.ndim(values) == 2
         where = f" in {column_name(column, getattr(values, 'columns', names))}" if several else ""
         raise ValueError(
-            f"{name} holds dates, times or durations{where}, which would count as nanoseconds "
+            f"{name} holds dates, times or durations{where}. They would be read as nanoseconds "
             "or the like. Convert them to numbers, such as days: (t - start) / "
             "np.timedelta64(1, 'D')"
-            + (", or to categories such as the weekday for a FieldEncoder." if several else ".")
+            + (", or to categories, such as the weekday, for a FieldEncoder." if several else ".")
         )
 
 
@@ -164,6 +168,6 @@ def check_weight(sample_weight, n_rows, name):
         total = weight.sum()
     if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
         raise ValueError(
-            f"{name} must not be negative, nor all zero, nor sum up to {MAX_WEIGHT:.0e} or more."
+            f"{name} must be non-negative, with a sum above 0 and below {MAX_WEIGHT:.0e}."
         )
     return weight

@@ -60,7 +60,11 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
 
     @property
     def factors_(self):
-        """Factors, of shape (n_outputs, n_features, k); built on request."""
+        """Factors, per unit of the column, of shape (n_outputs, n_features, k).
+
+        They are built on request. Products of two are in log-odds or in the unit of y; in a
+        field-weighted machine, products of two with the weight of their fields are.
+        """
         # A pair's interaction is a product of two factors: each takes half of the unit.
         fitted = self._fitted
         return fitted.spread("factors") * fitted.target.scale**0.5
@@ -79,9 +83,11 @@ class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
 
     @property
     def factors_(self):
-        """Factors, of shape (n_outputs, n_features, n_fields, k); built on request.
+        """Factors, per unit of the column, of shape (n_outputs, n_features, n_fields, k).
 
-        ``factors_[o, i, b]`` is what column i meets columns of field b with.
+        They are built on request. ``factors_[o, i, b]`` is the vector of column i that
+        multiplies those of columns of field b. Products of two are in log-odds or in the unit
+        of y.
         """
         fitted = self._fitted
         flat = fitted.spread("factors") * fitted.target.scale**0.5
@@ -102,7 +108,10 @@ class _FieldWeightedMachine(FieldsBase, FieldWeights, WithFields, _Factorization
 
     @property
     def field_weights_(self):
-        """Weights of the pairs of fields, of shape (n_outputs, n_fields, n_fields)."""
+        """Weights of the pairs of fields, of shape (n_outputs, n_fields, n_fields).
+
+        They are symmetric and start at 1.
+        """
         fitted = self._fitted
         ones = np.ones((fitted.columns.fields.n_fields,) * 2, np.float32)
         return np.stack(fitted.of_outputs("field_weights", ones))
@@ -204,7 +213,7 @@ class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
         @ffm_score
 
     and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
-    count too, so that a field may be multi-valued. The fit minimizes ::
+    interact, too, so a field may have several values in a row. The fit minimizes ::
 
         @logistic
 
@@ -226,7 +235,7 @@ class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
 
     See Also
     --------
-    FMClassifier : One set of factors per column: smaller, and enough for many tasks.
+    FMClassifier : A smaller model, with one set of factors per column; enough for many tasks.
     FFMRegressor : The same model for regression.
 
     References
@@ -253,7 +262,7 @@ class FFMRegressor(_FieldAwareMachine, Regressor):
 
         @ffm_score
 
-    Pairs within a field count too, so that a field may be multi-valued. The fit
+    Pairs within a field interact, too, so a field may have several values in a row. The fit
     minimizes ::
 
         @squared
@@ -273,7 +282,7 @@ class FFMRegressor(_FieldAwareMachine, Regressor):
 
     See Also
     --------
-    FMRegressor : One set of factors per column: smaller, and enough for many tasks.
+    FMRegressor : A smaller model, with one set of factors per column; enough for many tasks.
     FFMClassifier : The same model for classification.
 
     References
@@ -299,8 +308,8 @@ class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
         @fwfm_score
 
     and the probability of the second class is 1 / (1 + exp(−s)). Pairs within a field
-    count too, with a weight of their own, so that a field may be multi-valued. The fit
-    minimizes ::
+    interact, too, with a weight of their own, so a field may have several values in a row.
+    The fit minimizes ::
 
         @logistic
         @field_weights_penalty
@@ -323,8 +332,8 @@ class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
 
     See Also
     --------
-    FFMClassifier : Factors that depend on the field of the other column: larger.
-    FMClassifier : The same without weights of pairs of fields.
+    FFMClassifier : A larger model, with factors that depend on the field of the other column.
+    FMClassifier : The model without weights of pairs of fields.
     FwFMRegressor : The same model for regression.
 
     References
@@ -351,8 +360,8 @@ class FwFMRegressor(_FieldWeightedMachine, Regressor):
 
         @fwfm_score
 
-    Pairs within a field count too, with a weight of their own, so that a field may be
-    multi-valued. The fit minimizes ::
+    Pairs within a field interact, too, with a weight of their own, so a field may have several
+    values in a row. The fit minimizes ::
 
         @squared
         @field_weights_penalty
@@ -372,8 +381,8 @@ class FwFMRegressor(_FieldWeightedMachine, Regressor):
 
     See Also
     --------
-    FFMRegressor : Factors that depend on the field of the other column: larger.
-    FMRegressor : The same without weights of pairs of fields.
+    FFMRegressor : A larger model, with factors that depend on the field of the other column.
+    FMRegressor : The model without weights of pairs of fields.
     FwFMClassifier : The same model for classification.
 
     References

@@ -304,9 +304,9 @@ def check_memory(terms, settings, n_columns, *sizes):
     if available and needed > available:
         raise ValueError(
             f"The model needs {needed / 2**30:.1f} GiB, but there are "
-            f"{available / 2**30:.1f} GiB of memory: {n_columns} columns occur, and each takes "
-            f"{per_column} numbers with the state of the solver"
-            + (f"; other parameters take {others} more" if others else "")
+            f"{available / 2**30:.1f} GiB of memory. {n_columns} columns occur, and each takes "
+            f"{per_column} numbers, the solver's state included"
+            + (f"; other parameters take {others} numbers" if others else "")
             + ". Lower k, batch_size or the sizes of layers, merge fields (fields=), or drop "
             "rare columns."
         )

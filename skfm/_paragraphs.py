@@ -30,29 +30,29 @@ PARAGRAPHS = {
            + ½ deep_l2 Σ_{i: x_i ≠ 0} ‖v_i‖² + ½ layers_l2 Σ_l ‖W_l‖²
     """,
     "penalty": """
-    plus the L1 penalties, where c_n are the sample weights times the class weights. A
-    parameter thus pays its L2 penalty in every row in which its column occurs, whatever the
-    solver and batch size.
+    plus the L1 penalties. Here c_n is the sample weight times the class weight of row n. A
+    parameter pays its L2 penalty once for every row in which its column occurs, with either
+    solver and any batch size.
 
-    The unit of a column does not matter: training sees its values as (x − m) / r. Here r is
-    the root mean square of its non-zero values and m is 0, unless most rows have such a value
-    and their mean is more than half of the standard deviation: then m is the mean and r the
-    standard deviation. Columns of zeros and ones stay as they are. `fit` takes m and r from
-    all rows, `partial_fit` from the first batch in which the column occurs; m stays 0 for
-    columns that join later, and where there are less than 16 rows. The penalties are
-    those of parameters for these values; the attributes are for values as they are in X.
+    The unit of a column does not matter, because training uses (x − m) / r in place of x. In
+    general m is 0 and r is the root mean square of the non-zero values. If most rows have a
+    non-zero value, and the mean of the column exceeds half of its standard deviation, m is that
+    mean and r that standard deviation. Columns of zeros and ones stay as they are. `fit` takes
+    m and r from all rows, `partial_fit` from the first batch in which the column occurs; m is 0
+    for columns that join later, and if there are fewer than 16 rows. Penalties apply to the
+    parameters for these scaled values. Attributes such as `coef_` are for the values in X.
     """,
     "field_weights_penalty": """
-        and in R(x), too, ½ l2_field_weights Σ_{a≤b} r_ab²
+        where R(x) also has the term ½ l2_field_weights Σ_{a≤b} r_ab²
     """,
     "labels": """
     The intercept w₀ is not penalized and starts at the log-odds of the labels. More than two
     classes are fitted one-vs-rest.
     """,
     "numbers": """
-    Targets are standardized for training, as a step is bounded by the learning rate, whatever
-    the unit of y. Predictions are in the unit of y, losses in its square. The intercept w₀ is
-    not penalized and starts at the mean.
+    Training standardizes the targets, because the learning rate bounds each step, whatever
+    the unit of y. Predictions are in the unit of y, and losses in its square. The intercept w₀
+    is not penalized and starts at the mean.
     """,
     "labels_example": """
     >>> from sklearn.pipeline import make_pipeline
@@ -96,10 +96,10 @@ PARAGRAPHS = {
     """,
     "ffm_attributes": """
     factors_ : ndarray of shape (n_outputs, n_features, n_fields, k)
-        Factors, per unit of the column: ``factors_[o, i, b]`` is what column i meets columns
-        of field b with. Products of two are in log-odds or in the unit of y. Columns that
-        never occurred in training have zeros. Where the numbers of `fields_` have gaps, b
-        counts without them.
+        Factors, per unit of the column: ``factors_[o, i, b]`` is the vector of column i that
+        multiplies those of columns of field b. Products of two are in log-odds or in the unit
+        of y. Columns that never occurred in training have zeros. If the numbers of `fields_`
+        have gaps, b counts without them.
     fields_ : ndarray of shape (n_features,)
         Field of each column.
     """,
@@ -108,7 +108,7 @@ PARAGRAPHS = {
         Factors, per unit of the column. Columns that never occurred in training have zeros.
     field_weights_ : ndarray of shape (n_outputs, n_fields, n_fields)
         Weights r of the pairs of fields, symmetric; they start at 1. A weight times a product
-        of two factors is in log-odds or in the unit of y. Where the numbers of `fields_` have
+        of two factors is in log-odds or in the unit of y. If the numbers of `fields_` have
         gaps, its axes count without them.
     fields_ : ndarray of shape (n_features,)
         Field of each column.
@@ -119,12 +119,12 @@ PARAGRAPHS = {
         is 0 here without crosses. The values that are crossed are those that training sees.
     embeddings_ : ndarray of shape (n_outputs, n_features, k)
         Embeddings, per unit of the column. With `interactions`, products of two are in
-        log-odds or in the unit of y; without, nothing in them depends on it. Columns that
+        log-odds or in the unit of y. Without, they do not depend on that unit. Columns that
         never occurred in training have zeros.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of the layers, the output layer last, which alone is in log-odds or in the
-        unit of y. If there are several outputs, this and `intercepts_` are lists with one
-        such list per output.
+        Weights of the layers, the output layer last. Only the output layer is in log-odds or
+        in the unit of y. If there are several outputs, this and `intercepts_` are lists with
+        one such list per output.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of the hidden layers, without a unit. That of the output layer is `intercept_`.
     fields_ : ndarray of shape (n_features,)
@@ -134,9 +134,9 @@ PARAGRAPHS = {
     n_iter_ : int
         Number of passes made (the largest over the outputs).
     best_iter_ : int
-        The pass whose weights were kept; 0 if the initial ones were never improved on.
+        Number of the pass whose weights were kept; 0 means the initial weights.
     loss_curve_ : list of float
-        Mean training loss of each pass, every row scored before the step it is part of.
+        Mean training loss of each pass. Each row is scored before the step that learns from it.
         `best_iter_`, `loss_curve_` and `validation_scores_` are lists with one element
         per output if there are several.
     validation_scores_ : list of float
@@ -147,33 +147,33 @@ PARAGRAPHS = {
         Names of the columns, if all are strings.
     """,
     "machine_reference": """
-    S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
+    - S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
     """,
     "fwfm_reference": """
-    J. Pan et al. (2018), Field-weighted Factorization Machines for Click-Through Rate
-    Prediction in Display Advertising, WWW, equation 4.
+    - J. Pan et al. (2018), Field-weighted Factorization Machines for Click-Through Rate
+      Prediction in Display Advertising, WWW, equation 4.
     """,
     "solver_references": """
-    J. Duchi, E. Hazan, Y. Singer (2011), Adaptive Subgradient Methods for Online Learning
-    and Stochastic Optimization, JMLR 12.
-    H. B. McMahan et al. (2013), Ad Click Prediction: a View from the Trenches, KDD,
-    algorithm 1.
+    - J. Duchi, E. Hazan, Y. Singer (2011), Adaptive Subgradient Methods for Online Learning
+      and Stochastic Optimization, JMLR 12.
+    - H. B. McMahan et al. (2013), Ad Click Prediction: a View from the Trenches, KDD,
+      algorithm 1.
     """,
     "wide_deep_references": """
-    H.-T. Cheng et al. (2016), Wide & Deep Learning for Recommender Systems, DLRS,
-    section 3.
-    H. Guo et al. (2017), DeepFM: A Factorization-Machine based Neural Network for CTR
-    Prediction, IJCAI, section 2.
-    X. Glorot, Y. Bengio (2010), Understanding the difficulty of training deep feedforward
-    neural networks, AISTATS, equation 16.
+    - H.-T. Cheng et al. (2016), Wide & Deep Learning for Recommender Systems, DLRS,
+      section 3.
+    - H. Guo et al. (2017), DeepFM: A Factorization-Machine based Neural Network for CTR
+      Prediction, IJCAI, section 2.
+    - X. Glorot, Y. Bengio (2010), Understanding the difficulty of training deep feedforward
+      neural networks, AISTATS, equation 16.
     """,
     "ffm_reference": """
-    Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
-    for CTR Prediction, RecSys, equation 4.
+    - Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin (2016), Field-aware Factorization Machines
+      for CTR Prediction, RecSys, equation 4.
     """,
     "cluster": """
     The model, the objective and the attributes are those of the estimator without Dask in its
     name, which `to_local` gives after a fit. Only ``batch_size="auto"`` differs: it is at
-    least 1/400 of the rows, as each step costs a round of messages.
+    least 1/400 of the rows, because each step costs a round of messages.
     """,
 }

@@ -28,18 +28,18 @@ _SOLVER = StrOptions(SOLVERS.keys())
 class Factorization:
     """
     k : int, default=8
-        Number of factors per column. 0 leaves the linear part only.
+        Number of factors per column. 0 means a linear model.
     solver : {"adagrad", "ftrl"}, default="adagrad"
-        AdaGrad (Duchi et al. 2011) or FTRL-Proximal (McMahan et al. 2013), which gives
+        AdaGrad (Duchi et al. 2011) or FTRL-Proximal (McMahan et al. 2013). FTRL gives
         sparser weights under L1.
     learning_rate : float, default=0.1
-        Step size: η of AdaGrad, α of FTRL. Both divide it per parameter by the root of
-        the sum of squared gradients. As a step of a factor moves the score through all other
-        entries of a row, factors learn at 4 / (entries per row) of it, but at least at a fifth
-        of it and at most at all of it; field-aware ones at 10 / (entries per row), but at
-        least at half of it.
+        Step size: η of AdaGrad, α of FTRL. For each parameter, both divide it by the root of
+        the sum of squared gradients. Factors learn at a share of it, because a step of a
+        factor moves the score through all other entries of the row. The share is
+        4 / (entries per row), from 0.2 to 1; for field-aware factors it is
+        10 / (entries per row), from 0.5 to 1.
     ftrl_beta : float, default=1.0
-        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+        β of FTRL. It shortens the first steps. AdaGrad ignores it: its sums start at 1.
     l1_linear : float, default=0.0
         Strength of the L1 penalty on linear weights. FTRL applies it in its closed form,
         once over the whole stream; AdaGrad soft-thresholds by
@@ -48,12 +48,11 @@ class Factorization:
     l2_linear : float, default=0.001
         Strength of the L2 penalty on linear weights, per occurrence.
     l1_factors : float, default=0.0
-        Strength of the L1 penalty on factors, as `l1_linear`.
+        Strength of the L1 penalty on factors; see `l1_linear`.
     l2_factors : float or "auto", default="auto"
-        Strength of the L2 penalty on factors, per occurrence. "auto" is 0.005 or, where that
-        is more, 2 / Σ_n c_n, up to 1, over the rows of the call to `fit`: on less than 400
-        rows, a column that occurs in all of them pays ‖v_i‖² in total. In `partial_fit` it
-        is 0.005.
+        Strength of the L2 penalty on factors, per occurrence. "auto" is 0.005. In `fit` on
+        fewer than 400 rows (of weight 1) it is larger, 2 / Σ_n c_n and at most 1, so that a
+        column that occurs in every row pays ‖v_i‖² in total.
     init_scale : float, default=0.03
         Standard deviation of the initial factors.
     """
@@ -86,8 +85,8 @@ class Factorization:
 class FieldWeights:
     """
     l2_field_weights : float, default=0.0
-        Strength of the L2 penalty on the weights of pairs of fields, which occur in every
-        row.
+        Strength of the L2 penalty on the weights of pairs of fields. They occur, and pay, in
+        every row.
     """
 
     l2_field_weights: float = 0.0
@@ -104,7 +103,7 @@ class WideAndDeep:
         Solvers of the wide and of the deep part, or one for both: "ftrl" for FTRL-Proximal
         (McMahan et al. 2013), "adagrad" for AdaGrad (Duchi et al. 2011).
     ftrl_beta : float, default=1.0
-        β of FTRL, which tempers the first steps. AdaGrad starts its sums at 1 instead.
+        β of FTRL. It shortens the first steps. AdaGrad ignores it: its sums start at 1.
     hidden_layer_sizes : tuple of int, default=(64, 32)
         Widths of the hidden layers. () makes the deep part linear in the embeddings.
     activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
@@ -112,19 +111,20 @@ class WideAndDeep:
     dropout : float, default=0.0
         Share of the hidden units left out in each training step, at least 0 and below 1.
     interactions : bool, default=False
-        Whether the embeddings interact pairwise, too, as the factors of a factorization
-        machine: DeepFM (Guo et al. 2017).
+        Whether to add the pairwise interactions of the embeddings to the score, as a
+        factorization machine does. This makes it DeepFM (Guo et al. 2017).
     crosses : None, "all" or list of tuples of str or int, default=None
-        Fields whose crosses join the wide part: pairs such as ``("carrier", "dest")`` or
-        ``(0, 3)``, triples and so on, or all pairs. Names are those of the variables of a
-        :class:`~skfm.preprocessing.FieldEncoder` or, in a data frame, what the names of a
-        field's columns have before "_". Numbers are those in ``fields_``: pass `fields` so that
-        they do not change with the data. A cross counts where all its fields have an entry,
-        with the product of their values; a field with several entries in a row gives every
-        combination. Only columns that occurred in training are crossed.
+        Which fields to cross in the wide part: a list of pairs such as
+        ``("carrier", "dest")`` or ``(0, 3)``, triples and so on, or "all" for all pairs. A name
+        is that of a variable of a :class:`~skfm.preprocessing.FieldEncoder` or, for the columns
+        of a data frame, the part before the "_" in their names. Numbers are those in
+        ``fields_``: pass `fields` so that they do not change with the data. A cross has a value
+        in a row where all its fields have an entry: the product of their values. A field with
+        several entries in a row takes part in every combination. Only columns that occurred in
+        training are crossed.
     n_cross_buckets : int, default=262144
-        Number of weights that crosses are hashed into, from the columns that they consist
-        of. Crosses that fall together share a weight.
+        Number of weights for crosses. A cross is hashed from its columns to one of them;
+        crosses that meet there share the weight.
     wide_learning_rate : float, default=0.1
         Step size of the wide part and the intercept: α of FTRL, η of AdaGrad.
     wide_l1 : float, default=0.0
@@ -136,14 +136,14 @@ class WideAndDeep:
         Strength of the L2 penalty on the weights of columns and crosses, per occurrence.
     deep_learning_rate : float, default=0.05
         Step size of the layers. That of embeddings is twice as large; with `interactions` it
-        is 8 / (entries per row) times as large, but at least 0.4 times and at most twice.
+        is 8 / (entries per row) times as large, from 0.4 to 2 times.
     deep_l2 : float, default=0.001
         Strength of the L2 penalty on embeddings, per occurrence of the column.
     layers_l2 : float, default=0.0001
         Strength of the L2 penalty on the weights of the layers, which occur in every row.
     init_scale : float or "auto", default="auto"
         Standard deviation of the initial embeddings. "auto" is 0.1, or 0.03 with
-        `interactions`. Layers start as Glorot & Bengio (2010) propose.
+        `interactions`. Layers are initialized as in Glorot & Bengio (2010).
     """
 
     k: int = 8
@@ -188,9 +188,9 @@ class WideAndDeep:
 class WithFields:
     """
     fields : None, int or array-like of shape (n_features,), default=None
-        Which columns belong to the same field. None infers it (see
-        :func:`skfm.infer_fields`); an int means that many blocks of equal width, as for
-        hashed features; an array gives the field of each column, a number from 0 on.
+        Which columns belong to the same field. None infers the fields (see
+        :func:`skfm.infer_fields`). An int is the number of blocks of equal width, as feature
+        hashing gives. An array holds the field of each column, an integer of at least 0.
     """
 
     fields: object = None
@@ -202,9 +202,9 @@ class WithFields:
 class Training:
     """
     batch_size : int or "auto", default="auto"
-        Rows per step. Gradients are summed over a batch, so that 1 is the classic
-        online algorithm. "auto" is 1/64 of the rows, but from 2 to 512 and no more
-        than the cache holds; in `partial_fit` it is 256.
+        Rows per step. Gradients are summed over a batch, so 1 is the classic online
+        algorithm. "auto" is 1/64 of the rows, at least 2 and at most 512, and less if the
+        cache does not hold as many; in `partial_fit` it is 256.
     max_iter : int, default=100
         Maximum number of passes over the data.
     shuffle : bool, default=True
@@ -217,11 +217,12 @@ class Training:
     early_stopping : "auto" or bool, default="auto"
         Whether to watch the loss on rows held out from training, or on `X_val`, and to
         keep the weights of the best pass. "auto" does so from 100 rows on.
-        In the end the rows held out are learned from once. The intercept is then set such
-        that the mean prediction is the mean of the targets, if that made their loss lower.
+        In the end the model learns once from the rows held out. The intercept is then set so
+        that the mean prediction is the mean of the targets, if the same step on the other
+        rows alone lowers the loss on the rows held out.
     validation_fraction : float, default=0.1
         Share of rows to hold out for early stopping, stratified by class. The rarest classes
-        count as one where they have too few rows.
+        are merged for the split if they have too few rows.
     n_iter_no_change : int, default=3
         Number of passes without improvement to wait for before stopping.
     warm_start : bool, default=False
@@ -229,23 +230,23 @@ class Training:
         fields, class weights and the scale of y stay as they were; what shapes the model
         (k, solvers, layers, crosses) cannot change.
     engine : {"auto", "numpy", "numba"}, default="auto"
-        What computes: NumPy and SciPy, or loops compiled by numba, which train the same
-        model faster (to rounding in float32). "auto" takes numba, where it is installed, for
-        models that begin with `partial_fit`, and for a `fit` in which the non-zeros of X,
-        times the parameters per column and the outputs, are at least 30 million (FM has
-        1 + k parameters per column, FFM 1 + n_fields · k). A model that goes on, by
-        `warm_start` or `partial_fit`, keeps the choice of its first call, and so do
-        predictions. Where k is above 256, NumPy computes in any case.
+        What does the arithmetic: NumPy and SciPy, or loops compiled by numba. Both train the
+        same model up to float32 rounding; numba is faster. "auto" takes numba, if it is
+        installed, in two cases: if the model begins with `partial_fit`, and if
+        (non-zeros of X) × (parameters per column) × (outputs) is at least 30 million in `fit`
+        (FM has 1 + k parameters per column, FFM 1 + n_fields · k). Continued training
+        (`warm_start`, `partial_fit`) and predictions keep the choice of the first call. For k
+        above 256, NumPy computes in any case.
     n_jobs : int or None, default=None
-        Number of threads. Where there are several outputs, they are fitted at the same
-        time; a single one is shared out by the numba engine. None means 1, and so does
-        any number in a joblib worker, as in ``GridSearchCV(n_jobs=2)``. Within
-        ``joblib.parallel_config``, None takes its n_jobs. There are never more threads than
-        cores. The result does not depend on it.
+        Number of threads. Several outputs are fitted in parallel; the numba engine splits the
+        work on a single one. None means 1. Inside a joblib worker, as in
+        ``GridSearchCV(n_jobs=2)``, every number means 1. Within ``joblib.parallel_config``,
+        None takes its n_jobs. There are never more threads than cores. The result does not
+        depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the order of rows, the validation rows and dropout.
     verbose : bool or int, default=False
-        Whether `fit` prints a line per pass, and one where numba compiles.
+        Whether `fit` prints a line per pass, and a line when numba compiles.
     """
 
     batch_size: int | str = "auto"

@@ -28,8 +28,8 @@ class Classifier(ClassifierMixin, FactorizationBase):
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a
-        parameter) is given and no weight is 0. There is no early stopping: watch a
-        held-out loss.
+        parameter) is given and no weight is 0. There is no early stopping; watch the loss on
+        rows that you hold out.
 
         Parameters
         ----------
@@ -38,7 +38,7 @@ class Classifier(ClassifierMixin, FactorizationBase):
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels there will ever be. Required in the first call.
+            All labels that will ever occur. Required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row; None means 1.
 
@@ -141,7 +141,7 @@ class Classifier(ClassifierMixin, FactorizationBase):
 
 
 class Regressor(RegressorMixin, FactorizationBase):
-    """Regressors: y is standardized inside, everything public is in the units of y."""
+    """Regressors: y is standardized inside, everything public is in the unit of y."""
 
     _target_type = Numbers
 
@@ -154,8 +154,8 @@ class Regressor(RegressorMixin, FactorizationBase):
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a
-        parameter) is given and no weight is 0. The first `batch_size` rows settle mean
-        and scale of y. There is no early stopping: watch a held-out loss.
+        parameter) is given and no weight is 0. The first `batch_size` rows fix the mean and
+        the scale of y. There is no early stopping; watch the loss on rows that you hold out.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Regressor(RegressorMixin, FactorizationBase):
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Predictions, in the units of y.
+            Predictions, in the unit of y.
         """
         model = self._snapshot()
         raw = model._predict_raw(X)[:, 0]

@@ -44,20 +44,20 @@ def warn_of_outcome(model, data):
         )
     elif _is_constant(model, data):
         message = (
-            "The model came out constant: it predicts (nearly) the same for every row. "
-            "No pass improved on the loss of the average prediction, or the penalties "
-            "removed every parameter. Check that X is informative, lower the penalties "
-            "or change learning_rate." + _extreme_value(model, data)
+            "The model is constant: it predicts nearly the same for every row. Either no pass "
+            "improved on the loss of the average prediction, or the penalties removed every "
+            "parameter. Check that X says something about y, lower the penalties, or change "
+            "learning_rate." + _extreme_value(model, data)
         )
     elif all(history.is_worse for history in histories):
         message = (
-            "The model predicts worse than the average of the targets would. Lower "
+            "The model predicts worse than the constant average of the targets. Lower "
             "learning_rate or raise the penalties." + _extreme_value(model, data)
         )
     elif "improving" in outcomes:
         message = (
-            f"Stopped after max_iter={model.max_iter} passes, while the loss was still "
-            "improving. Increase max_iter, or pass tol=None to always make max_iter passes."
+            f"The loss was still falling after max_iter={model.max_iter} passes. Increase "
+            "max_iter, or pass tol=None to make max_iter passes without this warning."
         )
     else:
         return
@@ -78,18 +78,18 @@ def warn_of_units(model, before, data):
     """
     fitted, begins = model._fitted, before is None and len(data.used) < FEW_ROWS
     scale, plain = fitted.target.scale_of(data.y[data.used]), fitted.columns.plain
-    settled = [] if scale is None else ["the scale of y"]
-    settled += [] if plain else ["the units of columns that hold numbers"]
-    if begins and settled:
+    fixed = [] if scale is None else ["the scale of y"]
+    fixed += [] if plain else ["the units of columns that hold numbers"]
+    if begins and fixed:
         warn_user(
-            f"The first call to partial_fit has {len(data.used)} rows, which settle "
-            f"{' and '.join(settled)}. Begin with {FEW_ROWS} typical rows or more.",
+            f"The first call to partial_fit fixes {' and '.join(fixed)}, and it has only "
+            f"{len(data.used)} rows. Begin with at least {FEW_ROWS} typical rows.",
             UserWarning,
         )
     elif scale is not None and not 1 / _OUT_OF_UNIT < scale < _OUT_OF_UNIT:
         warn_user(
-            f"The scale of y was taken from the first rows, and these are {scale:.3g} times as "
-            "large. Begin with typical rows, or divide y by its standard deviation.",
+            f"The first rows fixed the scale of y, but the targets of this call are {scale:.3g} "
+            "times as large. Begin with typical rows, or divide y by its standard deviation.",
             UserWarning,
         )
     if plain and np.abs(data.X.data).max(initial=0) <= _OUT_OF_UNIT:
@@ -98,9 +98,9 @@ def warn_of_units(model, before, data):
     if units > _OUT_OF_UNIT:
         name = column_name(column, getattr(model, "feature_names_in_", None))
         warn_user(
-            f"The unit of {name} was taken from the batch in which it joined, and now it has "
-            f"values more than {_OUT_OF_UNIT} times as large. Begin the stream with typical "
-            "rows, or clip outliers.",
+            f"The first batch in which {name} occurred fixed its unit, and this call has values "
+            f"more than {_OUT_OF_UNIT} times as large. Begin the stream with typical rows, or "
+            "clip outliers.",
             UserWarning,
         )
 
@@ -112,8 +112,8 @@ def _extreme_value(model, data):
         return ""
     name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
-        f" Or clip outliers: the largest column is {name}, whose value {value:.3g} is "
-        f"{units:.3g} times its typical magnitude."
+        f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "
+        "magnitude of this column."
     )
 
 

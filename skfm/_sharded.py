@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, vstack
 from ._base import AUTO_ROWS, Data, Facts, raise_nothing_left
 from ._batch import Columns
 from ._callbacks import FitWatch
-from ._input import MAX_WEIGHT
+from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
 from ._model import check_columns
 from ._rounds import Output, ShardedSample, cut_part, each_of
 from ._shards import (
@@ -112,7 +112,7 @@ def _agreed(abouts, known, name):
         if this.n_columns != whole.n_columns:
             raise ValueError(
                 f"{where} has {this.n_columns} columns, {than} has {whole.n_columns}. Empty "
-                "blocks need the columns of the others, too."
+                "blocks also need the columns of the others."
             )
         if this.n_rows and (this.names, list(this.variables or [])) != (
             whole.names,
@@ -274,7 +274,7 @@ class _ShardedFit:
     def _summaries(self, shards, target):
         found = each_of(self.run, shards)(summary, target)
         if not 0 < sum(s.weight for s in found) < MAX_WEIGHT:
-            raise ValueError("class_weight leaves no weight, or too much, on these rows.")
+            raise ValueError(BAD_CLASS_WEIGHT)
         return found
 
     def _split(self, shards, target, seed, n_rows):

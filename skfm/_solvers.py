@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Solver:
-    """What a solver is.
+    """Base class of solvers.
 
     A table of parameters (see `_tables`) asks its solver for the states beside its values,
     and hands it the rows that a batch touches with their gradient. To add a solver, write a
@@ -14,7 +14,7 @@ class Solver:
     ----------
     learning_rate, l1, l2 : float or ndarray of shape (width,)
         Hyperparameters that all solvers have: one number, or one for each number in a row.
-        L2 is not the solver's business: it is in the gradient already.
+        The gradient already contains L2; the solver ignores it.
     **own : float
         Hyperparameters of the solver, by their names in `parameters`.
 

@@ -150,16 +150,16 @@ class Labels:
         only = self.classes[np.setdiff1d(held_out, codes)]
         if not len(only) and (held_out == held_out[0]).all() and len(held_out) >= 16:
             warn_user(
-                "With shuffle=False the last rows are held out, and all of them have the class "
-                f"{self.classes[held_out[:1]].tolist()[0]!r}: their loss cannot tell when to stop. "
-                "Pass shuffle=True or X_val.",
+                "shuffle=False holds out the last rows, and all of them have the class "
+                f"{self.classes[held_out[:1]].tolist()[0]!r}, so their loss cannot tell when to "
+                "stop. Pass shuffle=True, or X_val and y_val.",
                 UserWarning,
             )
         if len(only):
             warn_user(
-                "With shuffle=False the last rows are held out. Classes occur only there and are "
-                f"barely learned: {only.tolist()}. Pass shuffle=True, X_val, or "
-                "early_stopping=False.",
+                f"shuffle=False holds out the last rows, and the classes {only.tolist()} occur "
+                "only there, so the model barely learns them. Pass shuffle=True, X_val and y_val, "
+                "or early_stopping=False.",
                 UserWarning,
             )
 
@@ -220,8 +220,8 @@ class Numbers:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
         if np.abs(y).max() > MAX_TARGET:
             raise ValueError(
-                f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, whose square would "
-                f"overflow: keep targets within ±{MAX_TARGET:.0e}."
+                f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, too large to square. "
+                f"Keep targets within ±{MAX_TARGET:.0e}."
             )
         return column_or_1d(y, warn=True)
 

@@ -190,7 +190,7 @@ def one_pass(model, loss, sample, order, batch_size, undo=None):
 
 
 def centre(model, loss, samples):
-    """Set the bias such that the loss's gradients sum up to zero.
+    """Set the bias so that the loss's gradients sum up to zero.
 
     Then the mean prediction is the mean of y, as in every model with an intercept that was
     fitted to the end; the best pass may come long before. Where rows were learned by heart,

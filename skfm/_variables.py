@@ -73,8 +73,8 @@ def text_of(value):
     text = str(value)
     if _ADDRESS.search(text):
         raise TypeError(
-            f"the text of {type(value).__qualname__} objects is {text!r} or the like, another in "
-            "each process; give the class a __str__, or turn them into strings or numbers"
+            f"the text of {type(value).__qualname__} objects, such as {text!r}, differs from "
+            "process to process; give the class a __str__, or convert them to strings or numbers"
         )
     return text
 
@@ -104,7 +104,7 @@ def _text_of_float(number):
 def as_read(text):
     """The text of the number or boolean that a reader of files may make of a text.
 
-    It does where the rest of a column are numbers or booleans, too. What is too large for
+    It does if the rest of a column are also numbers or booleans. What is too large for
     float64 keeps its text: ids in hexadecimal, such as "1e999999", are not all infinity.
     """
     match = _READABLE.fullmatch(text)
@@ -165,7 +165,7 @@ def read(cells, name, numeric=None, verb="holds"):
     name, verb : str
         What messages call it, and how they go on where a value is no number.
     numeric : bool or None
-        Whether they are numbers, which strings may hold, too. None asks the data type.
+        Whether they are numbers, which strings may also hold. None asks the data type.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def read(cells, name, numeric=None, verb="holds"):
         found = _factorize(cells)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"Variable {name!r} holds values that are no categories: {error}."
+            f"Variable {name!r} holds values that cannot be categories: {error}."
         ) from error
     if numeric is None:
         numeric = bool(found.types) and all(map(_holds_numbers, found.types))
@@ -197,7 +197,7 @@ def read(cells, name, numeric=None, verb="holds"):
             numbers[i] = _number(value)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"Variable {name!r} {verb} {value!r}, which is no number. If the values are "
+                f"Variable {name!r} {verb} {value!r}, which is not a number. If the values are "
                 "categories, name the variable in categorical_features."
             ) from error
         except OverflowError as error:

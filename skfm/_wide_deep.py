@@ -72,19 +72,29 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
 
     @property
     def cross_coef_(self):
-        """Weights of the buckets of crosses, of shape (n_outputs, n_cross_buckets)."""
+        """Weights of the buckets of crosses, of shape (n_outputs, n_cross_buckets).
+
+        They are in log-odds or in the unit of y. Without crosses n_cross_buckets is 0 here.
+        """
         fitted, none = self._fitted, np.empty(0, np.float32)
         return np.stack(fitted.of_outputs("cross_coef", none)) * fitted.target.scale
 
     @property
     def embeddings_(self):
-        """Embeddings, of shape (n_outputs, n_features, k); built on request."""
+        """Embeddings, per unit of the column, of shape (n_outputs, n_features, k).
+
+        They are built on request. With `interactions`, products of two are in log-odds or in
+        the unit of y. Without, they do not depend on that unit.
+        """
         fitted = self._fitted
         return fitted.spread("embeddings") * _unit_of_embeddings(fitted)
 
     @property
     def coefs_(self):
-        """Weights of the layers, a list; a list of lists if there are several outputs."""
+        """Weights of the layers, a list; a list of lists if there are several outputs.
+
+        The output layer is the last, and it alone is in log-odds or in the unit of y.
+        """
         fitted = self._fitted
 
         def scaled(layers):
@@ -99,7 +109,7 @@ class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase
 
     @property
     def intercepts_(self):
-        """Biases of the hidden layers, as `coefs_`."""
+        """Biases of the hidden layers, without a unit, in lists as those of `coefs_`."""
         per_output = self._fitted.of_outputs("intercepts", [])
         return per_output[0] if len(per_output) == 1 else per_output
 
@@ -115,14 +125,14 @@ def _unit_of_embeddings(fitted):
 class WideDeepClassifier(ClassWeight, _WideDeep, Classifier):
     """Wide & Deep model for classification (Cheng et al. 2016).
 
-    The wide part is linear in the columns and in hashed crosses of fields: it memorizes.
-    The deep part is a network over embeddings, summed by field: it generalizes. They are
-    trained together, each with its own solver, learning rate and penalties. The raw score
+    The wide part is linear in the columns and in hashed crosses of fields; it memorizes them.
+    The deep part is a network over embeddings that are summed by field; it generalizes. The two
+    train together, each with its own solver, learning rate and penalties. The raw score
     of a row x is ::
 
         @wide_deep_score
 
-    where c runs over the crosses in the row and h(c) is the bucket of one. The probability
+    where c runs over the crosses in the row and h(c) is the bucket of cross c. The probability
     of the second class is 1 / (1 + exp(−s)). The fit minimizes ::
 
         Σ_n c_n [ log(1 + exp(s(x_n))) − y_n s(x_n) + R(x_n) ],   y_n in {0, 1}
@@ -173,14 +183,14 @@ class WideDeepClassifier(ClassWeight, _WideDeep, Classifier):
 class WideDeepRegressor(_WideDeep, Regressor):
     """Wide & Deep model for regression.
 
-    The wide part is linear in the columns and in hashed crosses of fields: it memorizes.
-    The deep part is a network over embeddings, summed by field: it generalizes. They are
-    trained together, each with its own solver, learning rate and penalties. The prediction
+    The wide part is linear in the columns and in hashed crosses of fields; it memorizes them.
+    The deep part is a network over embeddings that are summed by field; it generalizes. The two
+    train together, each with its own solver, learning rate and penalties. The prediction
     for a row x is ::
 
         @wide_deep_score
 
-    where c runs over the crosses in the row and h(c) is the bucket of one. The fit
+    where c runs over the crosses in the row and h(c) is the bucket of cross c. The fit
     minimizes ::
 
         Σ_n c_n [ (s(x_n) − y_n)² / 2 + R(x_n) ],   y_n standardized

@@ -370,7 +370,7 @@ class _Regressor(_OnDask):
         Returns
         -------
         y : dask.array.Array of shape (n_rows,)
-            Predictions, in the units of y; one block for each block of `X`.
+            Predictions, in the unit of y; one block for each block of `X`.
         """
         return self._lazily("predict", X, float)
 

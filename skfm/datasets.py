@@ -78,7 +78,7 @@ def make_clicks(
         The r-th most frequent category has a probability proportional to
         r^(−exponent).
     noise : float, default=0.0
-        Share of labels drawn at the base rate, whatever the row, in [0, 1].
+        Share of labels, in [0, 1], that are drawn at the base rate and ignore the row.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
@@ -98,7 +98,7 @@ def make_clicks(
         proba : ndarray of shape (n_samples,)
             True probability of a click.
         bayes_log_loss : float
-            Log loss of `proba` on `y`, which no model can beat but by chance.
+            Log loss of `proba` on `y`. A model can beat it only by chance.
 
     Raises
     ------

@@ -30,7 +30,7 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 # Most tests make few passes on few rows: that more would do better is beside their point.
 few_passes = pytest.mark.filterwarnings(
-    "ignore:Stopped after max_iter:sklearn.exceptions.ConvergenceWarning"
+    "ignore:The loss was still falling:sklearn.exceptions.ConvergenceWarning"
 )
 
 

@@ -107,7 +107,7 @@ def test_a_column_is_a_number_only_if_the_user_says_so():
     assert encoder.transform(pl.DataFrame({"x": ["123", "b"]})).indices[0] == first
     numbers = FieldEncoder(n_buckets=1000, categorical_features=[])
     assert len(set(numbers.transform([["123"], [124], [124.5]]).indices)) == 1
-    with pytest.raises(ValueError, match=r"'x0' holds 'b', which is no number"):
+    with pytest.raises(ValueError, match=r"'x0' holds 'b', which is not a number"):
         numbers.transform([["b"]])
 
 
@@ -154,7 +154,7 @@ def test_numbers_of_every_type(params):
 def test_what_is_no_number_is_named(value):
     column = np.empty((2, 1), object)
     column[:, 0] = 1, value
-    shown = re.escape(f"{value!r}, which is no number. If the values are categories, name the")
+    shown = re.escape(f"{value!r}, which is not a number. If the values are categories, name the")
     with pytest.raises(ValueError, match=f"Variable 'x0' holds {shown}"):
         FieldEncoder(n_buckets=8, categorical_features=[]).transform(column)
     with pytest.raises(ValueError, match=f"'x0' held numbers in fit, but now {shown}"):
@@ -392,7 +392,7 @@ class Bare:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (Bare(), "the text of Bare objects is .* give the class a __str__, or turn them into"),
+        (Bare(), "the text of Bare objects, such as .* differs .* give the class a __str__"),
         ([1, Bare()], "the text of Bare objects"),
         (lambda: 1, "the text of function objects"),
         (dt.timedelta(hours=1), "durations; divide them by one"),
@@ -410,7 +410,7 @@ class Bare:
 def test_what_is_no_category_is_named(cell, message):
     for table in (objects([cell]), pd.DataFrame({"x0": pd.Series([cell, "a"], dtype=object)})):
         with pytest.raises(
-            ValueError, match=f"'x0' holds values that are no categories: .*{message}"
+            ValueError, match=f"'x0' holds values that cannot be categories: .*{message}"
         ):
             entries(table)
 

@@ -62,7 +62,7 @@ pytestmark = few_passes
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:The fields inferred from X")  # as checks are of any columns
-@pytest.mark.filterwarnings("ignore:The first call to partial_fit has")  # and of few rows
+@pytest.mark.filterwarnings("ignore:The first call to partial_fit fixes")  # and of few rows
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -307,7 +307,7 @@ def test_early_stopping_keeps_the_best_pass(cls):
 
 
 @every_estimator
-@pytest.mark.filterwarnings("ignore:The model came out constant")  # so soon and on so few rows
+@pytest.mark.filterwarnings("ignore:The model is constant")  # so soon and on so few rows
 def test_validation_rows_are_held_out_from_100_rows_on(cls):
     clicks = small_clicks(100)
     y = targets(cls(), clicks)

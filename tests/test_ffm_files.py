@@ -138,7 +138,7 @@ def test_training_from_a_file_in_chunks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"x 0:0:1", "the label 'x' is no finite number"),
+        (b"x 0:0:1", "the label 'x' is not a finite number"),
         (b"nan 0:0:1", "label"),
         (b"1_0 0:0:1", "label"),
         (b"0:0:1", "label"),
@@ -148,19 +148,19 @@ def test_training_from_a_file_in_chunks(tmp_path, monkeypatch):
         (b"1 0:0:1 2", "'2' is not of the form"),
         (b"1 0::1", "the index of '0::1'"),
         (b"1 0: 0:1", "form"),
-        (b"1 0.5:0:1", "the field of '0.5:0:1' is no integer"),
+        (b"1 0.5:0:1", "the field of '0.5:0:1' is not an integer"),
         (b"1 -1:0:1", "the field"),
         (b"1 0:-1:1", "the index"),
         (b"1 0:2147483648:1", "the index"),
         (b"1 0:1e400:1", "the index"),
-        (b"1 0:0:inf", "the value of '0:0:inf' is no finite number"),
+        (b"1 0:0:inf", "the value of '0:0:inf' is not a finite number"),
         (b"1 0:0:abc", "the value"),
         (b"1 0:0:1_0", "the value"),
         (b"1 0:0:", "the value"),
         (b"1 0:7:1 # a remark", "'#' is not of the form"),
         (b"\xff\xfe 0:0:1", "the label"),
-        (b"1 3:0:1", "index 0 appears under field 3, but before under field 0"),
-        (b"1 0:5:1 1:5:1", "index 5 appears under field 1, but before under field 0"),
+        (b"1 3:0:1", "index 0 appears under field 3 here and under field 0 before"),
+        (b"1 0:5:1 1:5:1", "index 5 appears under field 1 here and under field 0 before"),
     ],
 )
 @pytest.mark.parametrize("block", [2, 1 << 13])
@@ -304,8 +304,8 @@ def test_what_can_be_read_only_once(tmp_path):
         assert load_ffm_file(file)[0].shape == (2, 2)
     with pipe() as file:
         assert [X.shape for X, _, _ in iter_ffm_file(file, 1, n_features=2)] == [(1, 2)] * 2
-    with pipe() as file, pytest.raises(ValueError, match=r"only once.*pass n_features"):
+    with pipe() as file, pytest.raises(ValueError, match=r"only once.*Pass n_features"):
         list(iter_ffm_file(file))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match=r"pipe can be read only once.*pass n_features"):
+    with pytest.raises(ValueError, match=r"pipe can be read only once.*Pass n_features"):
         list(iter_ffm_file(tmp_path / "pipe"))

@@ -74,7 +74,7 @@ def test_dense_numbers_are_a_field_each():
         check_fields(None, csr_array(X))
 
 
-@pytest.mark.filterwarnings("ignore:The model came out constant")  # there are two or three rows
+@pytest.mark.filterwarnings("ignore:The model is constant")  # there are two or three rows
 @pytest.mark.parametrize(
     ("X", "doubt"),
     [
@@ -86,6 +86,13 @@ def test_a_guess_warns_the_caller_and_names_the_parameter(X, doubt):
     with pytest.warns(UserWarning, match=f"guess: {doubt}.*fields=") as record:
         FFMRegressor(max_iter=1, k=1).fit(X, np.arange(len(X)))
     assert record[0].filename == __file__
+
+
+def test_code_without_a_module_name_is_warned_too():
+    X = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 1]])
+    with pytest.warns(UserWarning, match="guess: some rows") as record:
+        exec("check_fields(None, X)", {"check_fields": check_fields, "X": csr_array(X)})
+    assert record[0].filename == "<string>"
 
 
 def test_fields_as_a_number_of_blocks_or_as_ids():

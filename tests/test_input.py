@@ -102,8 +102,8 @@ def test_parameters_out_of_range(fitted, parameter, value):
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (np.zeros(60), "zero"),
-        (-np.ones(60), "negative"),
+        (np.zeros(60), "above 0"),
+        (-np.ones(60), "must be non-negative"),
         (np.ones(59), "shape"),
         (np.full(60, np.nan), "NaN"),
     ],
@@ -299,7 +299,7 @@ def test_a_diverging_fit_names_the_largest_column(cls):
     X[:, 3] *= 1e30
     X[np.flatnonzero(X[:, 3])[0], 3] *= 1000
     model = cls(early_stopping=False)
-    with pytest.warns(ConvergenceWarning, match=r"diverged.*is column 3, whose value 1e\+33 is"):
+    with pytest.warns(ConvergenceWarning, match=r"diverged.*the value 1e\+33 of column 3 is"):
         model.fit(X, targets(cls(), clicks), sample_weight=np.full(100, 1e20))
     assert model.best_iter_ == model.n_iter_ == 0
 

@@ -181,7 +181,7 @@ def test_shares_to_hold_out(cls, n, fraction, shuffle):
     try:
         model.fit(X, y)
     except ValueError as error:
-        assert f"validation_fraction={fraction} of {n} rows leaves none" in str(error)  # noqa: PT017
+        assert f"validation_fraction={fraction} of {n} rows leaves no row" in str(error)  # noqa: PT017
         assert fraction * n > n - 1
 
 
@@ -204,7 +204,7 @@ def test_targets_of_any_size_are_learned_or_refused(values, how):
             else:
                 model.fit(X, np.arange(24.0), X_val=X, y_val=y)
         except ValueError as error:
-            assert "keep targets within ±1e+100" in str(error)  # noqa: PT017
+            assert "Keep targets within ±1e+100" in str(error)  # noqa: PT017
             assert np.abs(y).max() > 1e100
             return
         assert np.abs(y).max() <= 1e100

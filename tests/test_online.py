@@ -192,7 +192,7 @@ def test_a_diverging_slice_leaves_a_finite_model(cls):
     model = cls(**params_for(cls, clicks)).partial_fit(clicks.X, y, **first_call(cls))
     before = scores(model, clicks.X)
     with (
-        pytest.warns(UserWarning, match="The unit of"),
+        pytest.warns(UserWarning, match="occurred fixed its unit"),
         pytest.warns(ConvergenceWarning, match="diverged"),
     ):
         model.partial_fit(clicks.X * 1e30, y)

@@ -363,7 +363,7 @@ def test_wide_and_deep_takes_numbers_as_they_are():
     [
         ({}, {"a": [["x"], ["y", "z"]]}, "'a' holds lists, which need n_buckets.*fields="),
         ({}, {"a": [("x", "y"), ("y",)]}, "'a' holds lists"),
-        ({}, {"a": [{"x": 1}, {"y": 2}]}, "'a' holds values that are no categories"),
+        ({}, {"a": [{"x": 1}, {"y": 2}]}, "'a' holds values that cannot be categories"),
         ({"separators": {"a": "|"}}, {"a": ["x|y"]}, "separators need n_buckets"),
         ({"separators": {"b": "|"}, "n_buckets": 4}, {"a": ["x"]}, "separators names 'b'"),
         ({"numeric": "quantile", "n_buckets": 4}, {"a": [1.0]}, "numeric='squared_log'"),
@@ -373,11 +373,15 @@ def test_wide_and_deep_takes_numbers_as_they_are():
         ({"categorical_features": ["b"]}, {"a": [1.0]}, "categorical_features names 'b'.*: a"),
         ({"categorical_features": [7]}, {"a": [1.0]}, "categorical_features names 7"),
         ({"numeric": "value"}, {"a": [1.0, np.inf]}, "'a' holds infinity"),
-        ({}, {"a": pd.to_timedelta(["1h"])}, "'a' holds values that are no categories: durations"),
+        (
+            {},
+            {"a": pd.to_timedelta(["1h"])},
+            "'a' holds values that cannot be categories: durations",
+        ),
         (
             {"n_buckets": 4, "categorical_features": []},
             {"a": pd.to_datetime(["2026-01-01"])},
-            "'a' holds '2026-01-01', which is no number",
+            "'a' holds '2026-01-01', which is not a number",
         ),
         ({"pooling": "max"}, {"a": [1.0]}, "pooling"),
         ({"categorical_features": [True]}, {"a": [1], "b": [2]}, "mask of 1 for 2 variables"),
@@ -504,7 +508,7 @@ def test_other_types_after_fit():
         pl.DataFrame({"id": ["3", "3"], "n": ["1e0", "2"]}),
     ):
         np.testing.assert_array_equal(encoder.transform(other).indices, expected)
-    with pytest.raises(ValueError, match="'n' held numbers in fit, but now 'x', which is no"):
+    with pytest.raises(ValueError, match="'n' held numbers in fit, but now 'x', which is not"):
         encoder.transform(pd.DataFrame({"id": [1], "n": ["x"]}))
 
 

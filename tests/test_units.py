@@ -231,7 +231,7 @@ def test_ending_worse_than_the_average_says_so(cls):
     fields = {"fields": 1} if "fields" in cls().get_params() else {}
     rates = [name for name in cls().get_params() if name.endswith("learning_rate")]
     model = cls(random_state=0, max_iter=2, **dict.fromkeys(rates, 30.0), **fields)
-    with pytest.warns(ConvergenceWarning, match="(worse|diverged).*column 8, whose value 1e"):
+    with pytest.warns(ConvergenceWarning, match="(worse|diverged).*the value 1e.* of column 8 is"):
         model.fit(X, y)
 
 

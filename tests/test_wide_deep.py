@@ -99,7 +99,7 @@ def test_attributes_give_the_predictions():
         ({"crosses": [(1,)]}, "two or more fields"),
         ({"crosses": [0, 1]}, "two or more fields"),
         ({"crosses": [(0, 1.5)]}, "two or more fields"),
-        ({"crosses": [("site", "ad")]}, "no field 'site', as X does not name its fields"),
+        ({"crosses": [("site", "ad")]}, "no field 'site': X does not name its fields"),
         ({"crosses": [(0, 1), (1, 0)]}, "each combination of fields once"),
         ({"crosses": "pairs"}, "'crosses' parameter"),
         ({"crosses": 3}, "'crosses' parameter"),
@@ -226,7 +226,7 @@ def test_models_that_do_not_fit_into_memory_are_refused(params, method, monkeypa
 
 def test_more_combinations_than_anyone_can_mean_are_refused():
     X = np.ones((20, 10_000))
-    with pytest.raises(ValueError, match="several entries give every combination"):
+    with pytest.raises(ValueError, match="several entries in a row give every combination"):
         WideDeepClassifier(0, fields=2, crosses=[(0, 1)]).fit(X, np.arange(20) % 2)
 
 

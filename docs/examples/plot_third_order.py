@@ -33,7 +33,7 @@ train, test = slice(0, 12_000), slice(12_000, None)
 # %%
 # Five models
 # -----------
-# Those that cannot learn it warn that they came out constant. We expect that here.
+# Those that cannot learn it warn that they are constant. We expect that here.
 
 models = {
     "FM, k=16": FMClassifier(16, random_state=0),

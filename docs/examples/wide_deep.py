@@ -149,7 +149,7 @@ def three_way(n_rows=20_000, n_categories=6):
     }
     for name, model in models.items():
         with warnings.catch_warnings():
-            # Those that cannot learn it say that they came out constant.
+            # Those that cannot learn it say that they are constant.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(X, y[train])
         print(f"{name:<34}{log_loss(y[test], model.predict_proba(X_test)):>10.4f}")
