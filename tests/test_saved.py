@@ -12,7 +12,7 @@ from skfm import FMClassifier, _version
 from skfm.preprocessing import FieldEncoder
 
 from .common import every_estimator, few_passes, small_clicks, targets
-from .golden.make import make_table, unseen
+from .golden.make import encoders, estimators, load_table, unseen
 
 RELEASES = sorted(path.parent for path in Path(__file__).parent.glob("golden/*/expected.npz"))
 GOLDEN = sorted(path for folder in RELEASES for path in folder.glob("*.joblib"))
@@ -28,6 +28,12 @@ def load_skops(path):
 
 def test_the_models_of_this_release_are_kept():
     assert any(folder.name == skfm.__version__ for folder in RELEASES)
+    for folder in RELEASES:
+        names = {path.stem for path in folder.glob("*.joblib")}
+        assert names == {path.stem for path in folder.glob("*.skops")}
+        assert names == {*np.load(folder / "expected.npz")} - {"rows"}
+    now = {name for name, _ in [*encoders(), *estimators()]}
+    assert now <= {path.stem for path in GOLDEN if path.parent.name == skfm.__version__}
 
 
 @pytest.mark.filterwarnings("ignore:This .* was saved by skfm:UserWarning")
@@ -37,7 +43,7 @@ def test_models_of_every_release_predict_what_they_predicted(path, load):
     expected = np.load(path.parent / "expected.npz")
     model = load(path if load is joblib.load else path.with_suffix(".skops"))
     if isinstance(model, FieldEncoder):
-        found = model.transform(unseen(make_table())).toarray()
+        found = model.transform(unseen(load_table(path.parent / "table.json"))).toarray()
     elif hasattr(model, "predict_proba"):
         found = model.predict_proba(expected["rows"])
     else:
