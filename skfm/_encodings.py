@@ -4,8 +4,8 @@ An encoding has `widths`, the numbers of columns of its fields, ``encode(cells)`
 ``decode(columns)``, where the columns are those of the encoding in a sparse matrix, and
 ``labels()``, what the names of columns have after that of the variable: each is empty or begins
 with one of `SEPARATORS`. `numeric` says whether its cells are numbers.
-``graph(graph, cells, ...)`` writes what `encode` does into a graph of ONNX: columns, int64, and
-values, float32, of shape (n, fields).
+``graph(graph, cells, name, missing)`` writes what `encode` does into a graph of ONNX: columns,
+int64, and values, float32, of shape (n, fields).
 """
 
 import re
@@ -98,12 +98,13 @@ class Vocabulary:
         cells = np.array([*texts, *[np.nan] * self.has_missing, None], object)
         return cells[_only_column(columns)]
 
-    def graph(self, graph, cells, missing):
-        """`missing` is the text of a missing value."""
+    def graph(self, graph, cells, name, missing):
+        """`missing` is the text of a missing value; messages call the variable `name`."""
         if missing in self.column_of:
             raise ValueError(
-                f"Variable {cells!r} has the category {missing!r}, which is to stand for a missing "
-                "value, too: pass another text as missing_text."
+                f"Variable {name!r} has the category {missing!r}, which is to stand for a missing "
+                "value, too. Choose another text: missing_text=... of skfm.export.to_onnx, or "
+                "options={FieldEncoder: {'missing_text': ...}} of skl2onnx.to_onnx."
             )
         unknown = self.widths[0] - 1
         of_text = {missing: unknown - self.has_missing}
@@ -183,7 +184,7 @@ class Bins:
         least = [self.least] if self.widths[0] > 1 else []
         return np.array([*least, *self.edges, np.nan])[_only_column(columns)]
 
-    def graph(self, graph, numbers, missing):
+    def graph(self, graph, numbers, name, missing):
         last = np.array(self.widths[0] - 1)
         reached = graph("GreaterOrEqual", numbers, self.edges.astype(float)[None])
         columns = graph("ReduceSum", graph("Cast", reached, to=np.int64), np.array([1]))
@@ -273,7 +274,7 @@ class Knots:
         cells[row_of_entries(columns)[columns.indices == self.widths[0] - 1]] = np.nan
         return cells
 
-    def graph(self, graph, numbers, missing):
+    def graph(self, graph, numbers, name, missing):
         absent, two, last = graph("IsNaN", numbers), np.array(2), len(self.knots) - 1
         # How far a number is in each interval, from 0 to 1; the sum is its place.
         number = graph("Where", absent, self.knots[0], numbers)
@@ -350,7 +351,7 @@ class Value:
         value, missing = columns.toarray().astype(np.float64).T
         return np.where(missing != 0, np.nan, value * self.scale + self.mean)
 
-    def graph(self, graph, numbers, missing):
+    def graph(self, graph, numbers, name, missing):
         absent = graph("IsNaN", numbers)
         value = graph("Div", graph("Sub", numbers, np.array(self.mean)), np.array(self.scale))
         value = graph("Clip", value, np.array(-MAX_VALUE), np.array(MAX_VALUE))
@@ -390,9 +391,9 @@ class Buckets:
         weight = 1 / counts if self.pooling == "mean" else np.ones(len(counts))
         return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
 
-    def graph(self, graph, cells, missing):
+    def graph(self, graph, cells, name, missing):
         raise ValueError(
-            f"ONNX cannot hash, and the FieldEncoder hashes variable {cells!r} (n_buckets). Fit it "
+            f"ONNX cannot hash, and the FieldEncoder hashes variable {name!r} (n_buckets). Fit it "
             "with a vocabulary (n_buckets=None), or export the last step of the pipeline alone "
             "and give it the entries of encoder.transform(X)."
         )

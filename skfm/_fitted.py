@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from ._batch import Columns
 from ._compat import OF_CALLBACKS
@@ -165,3 +166,36 @@ class Learned(Versioned):
         constants = np.array(fitted.of_outputs("constant"))
         bias = np.array([model.bias for model in fitted.models]) + constants
         return bias * fitted.target.scale + fitted.target.mean
+
+
+def unwrap(model):
+    """The steps before an estimator, None if there are none, and a snapshot of the estimator.
+
+    A search stands for the best estimator that it found.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is none of skfm.
+    """
+    steps, estimator = None, _best(model)
+    if hasattr(estimator, "steps"):
+        steps = estimator[:-1] if len(estimator.steps) > 1 else None
+        estimator = _best(estimator.steps[-1][1])
+    is_ours = isinstance(estimator, Learned)
+    snapshot = estimator._snapshot() if is_ours else estimator
+    check_is_fitted(snapshot)
+    if not is_ours:
+        raise TypeError(
+            f"{type(estimator).__name__} is no model of skfm. Pass one of its estimators, or a "
+            "Pipeline that ends with one."
+        )
+    return steps, snapshot
+
+
+def _best(model):
+    while hasattr(model, "best_estimator_"):
+        model = model.best_estimator_
+    return model

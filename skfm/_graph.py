@@ -15,6 +15,9 @@ from ._batch import MAX_VALUE
 # Versions of the operators that are used, by their domain.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
+# What came with these: older runtimes refuse files that are marked as newer.
+IR_VERSION = 8
+
 # Numbers that rows are turned into at a time.
 _NUMBERS = 1 << 18
 
@@ -142,7 +145,7 @@ def as_signed(number):
     return np.uint64(number).astype(np.int64)
 
 
-def encoded(graph, encodings, cells, missing_text):
+def encoded(graph, encodings, cells, names, missing_text):
     """Write what encodings make of cells: columns, and values as float64, (n_rows, n_fields).
 
     Parameters
@@ -152,12 +155,14 @@ def encoded(graph, encodings, cells, missing_text):
         See `skfm._encodings`.
     cells : iterable of str
         The variables, of shape (n_rows, 1): float64, or strings.
+    names : iterable of str
+        What messages call the variables.
     missing_text : str
         What stands for missing strings.
     """
     columns, values, first = [], [], 0
-    for name, encoding in zip(cells, encodings, strict=True):
-        column, value = encoding.graph(graph, name, missing_text)
+    for cell, name, encoding in zip(cells, names, encodings, strict=True):
+        column, value = encoding.graph(graph, cell, name, missing_text)
         columns.append(graph("Add", column, np.array(first)))
         values.append(value)
         first += sum(encoding.widths)

@@ -5,7 +5,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
+
+from ._fitted import unwrap as unwrap
 
 from ._encodings import SEPARATORS
 from ._variables import is_missing
@@ -13,26 +14,6 @@ from ._variables import is_missing
 # What encoders, those of scikit-learn too, put between the name of a variable and that of a column.
 _SEPARATORS = "_" + SEPARATORS
 _ENDS = re.compile(f"[{re.escape(_SEPARATORS)}]")
-
-
-def unwrap(model):
-    """The steps before an estimator, None if there are none, and the estimator.
-
-    A search stands for the best estimator that it found.
-    """
-    while hasattr(model, "best_estimator_"):
-        model = model.best_estimator_
-    steps, estimator = None, model
-    if hasattr(model, "steps"):
-        estimator = model.steps[-1][1]
-        steps = model[:-1] if len(model.steps) > 1 else None
-    if not hasattr(estimator, "_fitted"):
-        check_is_fitted(estimator)
-        raise TypeError(
-            f"{type(estimator).__name__} is no model of skfm. Pass one of its estimators, or a "
-            "Pipeline that ends with one."
-        )
-    return steps, estimator._snapshot()
 
 
 class Names:

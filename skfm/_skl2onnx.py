@@ -5,6 +5,7 @@ import numpy as np
 import skfm
 
 from ._base import FactorizationBase
+from ._compat import check_feature_names_in
 from ._graph import OPSETS, Graph, encoded, raw_scores
 from .preprocessing import FieldEncoder
 
@@ -21,7 +22,13 @@ def register():
         update_registered_converter(
             cls, f"Skfm{cls.__name__}", _shape_predictions, _convert_estimator, options=options
         )
-    update_registered_converter(FieldEncoder, "SkfmFieldEncoder", _shape_encoded, _convert_encoder)
+    update_registered_converter(
+        FieldEncoder,
+        "SkfmFieldEncoder",
+        _shape_encoded,
+        _convert_encoder,
+        options={"missing_text": None},  # any
+    )
 
 
 def _set_types(operator, described):
@@ -94,7 +101,9 @@ def _convert_encoder(scope, operator, container):
         graph("Cast", cell, to=float) if encoding.numeric else cell
         for cell, encoding in zip(cells, encoder._encodings, strict=True)
     ]
-    columns, values = encoded(graph, encoder._encodings, cells, "")
+    names = check_feature_names_in(encoder, None).tolist()
+    missing_text = container.get_options(encoder, {"missing_text": ""})["missing_text"]
+    columns, values = encoded(graph, encoder._encodings, cells, names, missing_text)
     n_rows = graph("Shape", columns, start=0, end=1)
     shape = graph("Concat", n_rows, np.array([len(encoder.fields_)]), axis=0)
     zeros = graph("Expand", np.float32(0), shape)

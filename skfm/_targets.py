@@ -18,6 +18,10 @@ from ._losses import LogLoss, SquaredLoss
 MAX_TARGET = 1e100
 
 
+# The outputs of graphs of ONNX, as skl2onnx names them: of classifiers two, of regressors one.
+OUTPUTS = LABEL, PROBABILITIES, VARIABLE = "label", "probabilities", "variable"
+
+
 def sort_of(dtype):
     """What labels of different dtypes have in common where they can be equal."""
     kind = dtype.kind
@@ -183,7 +187,7 @@ class Labels:
     def outputs(self):
         """The outputs of a graph of ONNX: name, type and, of two dimensions, the second."""
         classes = self._classes_of_onnx()
-        return [("label", classes.dtype), ("probabilities", np.dtype(np.float32), len(classes))]
+        return [(LABEL, classes.dtype), (PROBABILITIES, np.dtype(np.float32), len(classes))]
 
     def _classes_of_onnx(self):
         """Labels of a type that ONNX has; ValueError if they have another."""
@@ -261,7 +265,7 @@ class Numbers:
         """The same for more data: what was constant need not stay so."""
         return Numbers(self.mean, self.scale or abs(self.mean) or 1.0)
 
-    outputs = [("variable", np.dtype(np.float64), 1)]
+    outputs = [(VARIABLE, np.dtype(np.float64), 1)]
 
     def graph(self, graph, raw):
         """Write the output of a regressor into a graph of ONNX, as `Labels` does."""

@@ -39,9 +39,12 @@ class Versioned:
                 "it anew, or install the version that saved it."
             )
         if saved != __version__:
+            what = "predict slightly differently: compare predictions, or fit and save it anew"
+            if _number(saved) > _number(__version__):
+                what = f"fail, or predict something else: install skfm {saved} or later"
             warn_user(
                 f"This {name} was saved by skfm {saved} and is loaded by {__version__}. It may "
-                "predict slightly differently: compare predictions, or fit and save it anew.",
+                f"{what}.",
                 UserWarning,
             )
         super().__setstate__({key: value for key, value in state.items() if key != _KEY})

@@ -1,25 +1,23 @@
 """Export of fitted models to ONNX, to be served without Python."""
 
+import copy
 from importlib.util import find_spec
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import FactorizationBase
 from ._batch import as_csr, entries_per_row, row_of_entries, without_stored_zeros
 from ._compat import check_feature_names_in
-from ._graph import OPSETS, Graph, encoded, import_onnx, raw_scores
+from ._fields import warn_user
+from ._fitted import unwrap
+from ._graph import IR_VERSION, OPSETS, Graph, encoded, import_onnx, raw_scores
 from ._input import check_matrix
+from ._targets import OUTPUTS
 from ._version import __version__
 from .preprocessing import FieldEncoder
 
 __all__ = ["padded", "to_onnx"]
-
-# What came with these operators: older runtimes refuse files that are marked as newer.
-_IR_VERSION = 8
-_OUTPUTS = ("label", "probabilities", "variable")
 
 
 def to_onnx(model, *, missing_text=""):
@@ -30,9 +28,10 @@ def to_onnx(model, *, missing_text=""):
 
     Parameters
     ----------
-    model : estimator or Pipeline
+    model : estimator, Pipeline or search
         A fitted estimator of skfm, or a pipeline of a fitted
-        :class:`~skfm.preprocessing.FieldEncoder` and one.
+        :class:`~skfm.preprocessing.FieldEncoder` and one. A search such as GridSearchCV stands
+        for its `best_estimator_`.
     missing_text : str, default=""
         What stands for a missing value in inputs of strings, which ONNX has no other way to
         tell. Missing numbers are NaN.
@@ -69,11 +68,11 @@ def to_onnx(model, *, missing_text=""):
     Notes
     -----
     The graph checks nothing: values that are NaN or infinite, which `predict` refuses, become NaN
-    or count as the largest number. The file has operators of ONNX 1.13 (opset 18).
+    or count as the largest number. Its file needs a runtime that knows the operators of ONNX 1.13.
 
     Where skl2onnx is installed, importing this module registers the estimators and a FieldEncoder
     that learned its vocabulary, so that ``skl2onnx.to_onnx`` converts pipelines of them and other
-    steps.
+    steps. There ``options={FieldEncoder: {"missing_text": ...}}`` is what `missing_text` is here.
 
     Examples
     --------
@@ -87,7 +86,8 @@ def to_onnx(model, *, missing_text=""):
            [ 0, -1]]), 'values': array([[1., 1.],
            [1., 0.]], dtype=float32)}
     """
-    encoder, estimator = _steps(model)
+    steps, estimator = unwrap(model)
+    encoder, fitted = _encoder_of(steps), estimator._fitted
     onnx = import_onnx()
     if encoder is None:
         inputs = [("indices", np.int64, "n_entries"), ("values", np.float32, "n_entries")]
@@ -96,27 +96,27 @@ def to_onnx(model, *, missing_text=""):
         _check_names(names)
         kinds = [np.float64 if e.numeric else object for e in encoder._encodings]
         inputs = [(name, kind, 1) for name, kind in zip(names, kinds, strict=True)]
-    graph = Graph(taken={*_OUTPUTS, *(name for name, *_ in inputs)})
+    graph = Graph(taken={*OUTPUTS, *(name for name, *_ in inputs)})
     if encoder is None:
         columns, values = "indices", graph("Cast", "values", to=float)
     else:
-        columns, values = encoded(graph, encoder._encodings, names, missing_text)
-    target = estimator._fitted.target
-    found = target.graph(graph, raw_scores(graph, estimator._fitted, columns, values))
-    for tensor, (name, *_) in zip(found, target.outputs, strict=True):
+        columns, values = encoded(graph, encoder._encodings, names, names, missing_text)
+    outputs = fitted.target.outputs
+    found = fitted.target.graph(graph, raw_scores(graph, fitted, columns, values))
+    for tensor, (name, *_) in zip(found, outputs, strict=True):
         graph.nodes.append(onnx.helper.make_node("Identity", [tensor], [name]))
     made = onnx.helper.make_graph(
         graph.nodes,
         type(estimator).__name__,
         graph.tensors(inputs),
-        graph.tensors(target.outputs),
+        graph.tensors(outputs),
         [*graph.constants.values()],
     )
     return onnx.helper.make_model(
         made,
         producer_name="skfm",
         producer_version=__version__,
-        ir_version=_IR_VERSION,
+        ir_version=IR_VERSION,
         opset_imports=[onnx.helper.make_opsetid(*opset) for opset in OPSETS.items()],
     )
 
@@ -146,36 +146,45 @@ def padded(X):
 
 
 def _check_names(names):
-    wrong = [name for name in names if not name or name in _OUTPUTS or names.count(name) > 1]
+    wrong = [name for name in names if not name or name in OUTPUTS or names.count(name) > 1]
     if wrong:
         raise ValueError(
             f"No input of the graph can be called {wrong[0]!r}: names must be distinct, not empty, "
-            f"and none of {', '.join(_OUTPUTS)}. Fit with other names of variables."
+            f"and none of {', '.join(OUTPUTS)}. Fit with other names of variables."
         )
 
 
-def _steps(model):
-    """The encoder, if any, and the estimator of a fitted model."""
-    steps = [("", model)]
-    if isinstance(model, Pipeline):
-        steps = [(n, step) for n, step in model.steps if step not in (None, "passthrough")]
-    kinds = [FieldEncoder, FactorizationBase][-len(steps) :]
-    kinds += [()] * (len(steps) - len(kinds))  # a third step is of no kind
-    for (name, step), kind in zip(steps, kinds, strict=True):
-        if not isinstance(step, kind):
-            what = f"step {name!r} is" if name else "the model is"
-            raise TypeError(
-                f"to_onnx takes an estimator of skfm, or a pipeline of a FieldEncoder and one, but "
-                f"{what} a {type(step).__name__}. skl2onnx converts pipelines of other steps, and "
-                "knows the estimators of skfm once skfm.export is imported. Of a search, pass "
-                "best_estimator_."
-            )
-        check_is_fitted(step)
-    *encoder, estimator = [step for _, step in steps]
-    return encoder[0] if encoder else None, estimator
+def _encoder_of(steps):
+    """A snapshot of the encoder that the steps before an estimator are; None without any."""
+    steps = [] if steps is None else steps.steps
+    steps = [(name, step) for name, step in steps if step not in (None, "passthrough")]
+    wrong = [(name, step) for name, step in steps if not isinstance(step, FieldEncoder)]
+    for name, step in wrong or steps[1:]:
+        raise TypeError(
+            "to_onnx takes an estimator of skfm, or a pipeline of a FieldEncoder and one, but "
+            f"step {name!r} is a {type(step).__name__}. skl2onnx converts pipelines of other "
+            "steps, and knows the estimators of skfm once skfm.export is imported."
+        )
+    if not steps:
+        return None
+    encoder = copy.copy(steps[0][1])  # another thread may fit it meanwhile
+    check_is_fitted(encoder)
+    return encoder
 
 
-if find_spec("skl2onnx"):
-    from ._skl2onnx import register
+def _register():
+    """Let skl2onnx convert what is ours; warn where it is installed but does not work."""
+    try:
+        if find_spec("skl2onnx"):
+            from ._skl2onnx import register
 
-    register()
+            register()
+    except Exception as error:  # to_onnx does without it
+        warn_user(
+            f"skl2onnx cannot convert the estimators of skfm ({type(error).__name__}: {error}). "
+            "Upgrade it: pip install -U skl2onnx. skfm.export.to_onnx does not need it.",
+            UserWarning,
+        )
+
+
+_register()

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, _graph
-from skfm.export import padded, to_onnx
+from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier, _graph, export
+from skfm.export import _register, padded, to_onnx
 from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, every_estimator, few_passes, small_clicks
@@ -224,8 +225,7 @@ def test_numbers_at_and_beside_edges_are_in_the_same_bins():
         of = model[0]._encodings[1]
         at = of.edges if hasattr(of, "edges") else np.append(of.knots, of.frequent)
         values = np.concatenate([at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)])
-        if numeric != "value":
-            values = np.append(values, [np.inf, -np.inf])
+        values = np.append(values, [np.inf, -np.inf])
         X = table(["red"] * len(values), values, np.ones(len(values)))
         assert_agree(session, inputs_of(X), model, X)
 
@@ -244,6 +244,27 @@ def test_inputs_are_called_what_the_table_calls_them():
     assert_agree(session, inputs, model, frame)
 
 
+def test_a_search_is_exported_as_the_best_that_it_found():
+    X = table(["red", "blue", None, "3"] * 20, np.arange(80.0), np.ones(80))
+    pipeline = make_pipeline(FieldEncoder(), "passthrough", FMClassifier(max_iter=1))
+    search = GridSearchCV(pipeline, {"fmclassifier__k": [1, 2]}, cv=2).fit(X, [0, 1, 1, 0] * 20)
+    assert_agree(session_of(to_onnx(search, missing_text="?")), inputs_of(X), search, X)
+
+
+def test_a_fit_meanwhile_changes_nothing_in_a_graph(monkeypatch):
+    X = rows(60)
+    model = FMRegressor(2, max_iter=1, random_state=0).fit(X, np.arange(60.0))
+    expected, real = model.predict(X), export.raw_scores
+
+    def fit_first(*args):
+        model.fit(X, 1e6 - np.arange(60.0))
+        return real(*args)
+
+    monkeypatch.setattr(export, "raw_scores", fit_first)
+    found = session_of(to_onnx(model)).run(None, padded(X))[0]
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-9)
+
+
 # -- what is refused ------------------------------------------------------------------
 
 
@@ -256,8 +277,10 @@ def test_what_cannot_be_exported_is_refused_with_what_to_do():
         to_onnx(fitted_pipeline(FieldEncoder(n_buckets=8)))
     with pytest.raises(TypeError, match=r"step 'onehotencoder' is a OneHotEncoder\. skl2onnx"):
         to_onnx(fitted_pipeline(OneHotEncoder()))
-    with pytest.raises(TypeError, match="the model is a StandardScaler"):
-        to_onnx(StandardScaler())
+    with pytest.raises(TypeError, match=r"step 'standardscaler' is a StandardScaler\."):
+        to_onnx(fitted_pipeline(FieldEncoder(), StandardScaler(with_mean=False)))
+    with pytest.raises(TypeError, match="StandardScaler is no model of skfm"):
+        to_onnx(StandardScaler().fit([[1.0]]))
     with pytest.raises(NotFittedError):
         to_onnx(FMClassifier())
     with pytest.raises(ValueError, match=r"'x0' has the category 'a'.*missing_text"):
@@ -326,6 +349,27 @@ def test_skl2onnx_converts_pipelines_with_other_steps(encoder):
     model.fit(dense, np.arange(50) % 2)
     found = skl2onnx.to_onnx(model, dense[:1], options={"zipmap": False})
     assert_agree(session_of(found), {"X": dense}, model, dense)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_skl2onnx_is_told_which_text_is_a_missing_value():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    X = np.array([["", "a"], ["b", None], ["b", "a"], ["", None]] * 10, object)
+    model = make_pipeline(FieldEncoder(), FMRegressor(2, max_iter=1)).fit(X, X[:, 0] == "b")
+    types = [("cells", skl2onnx.common.data_types.StringTensorType([None, 2]))]
+    with pytest.raises(ValueError, match=r"Variable 'x0' has the category ''.*options=\{Field"):
+        skl2onnx.to_onnx(model, initial_types=types)
+    options = {FieldEncoder: {"missing_text": "?"}}
+    session = session_of(skl2onnx.to_onnx(model, initial_types=types, options=options))
+    cells = np.where(np.equal(X, None), "?", X)
+    assert_agree(session, {"cells": cells}, model, X)
+
+
+def test_skl2onnx_that_does_not_work_does_not_keep_to_onnx_from_it(monkeypatch):
+    pytest.importorskip("skl2onnx")
+    monkeypatch.setitem(sys.modules, "skfm._skl2onnx", None)
+    with pytest.warns(UserWarning, match=r"skl2onnx cannot convert .* \(ModuleNotFoundError: "):
+        _register()
 
 
 def test_padded_refuses_what_estimators_refuse():

@@ -12,7 +12,7 @@ from skfm import FMClassifier, _version
 from skfm.preprocessing import FieldEncoder
 
 from .common import every_estimator, few_passes, small_clicks, targets
-from .golden.make import make_table, unseen
+from .golden.make import encoders, estimators, load_table, unseen
 
 RELEASES = sorted(path.parent for path in Path(__file__).parent.glob("golden/*/expected.npz"))
 GOLDEN = sorted(path for folder in RELEASES for path in folder.glob("*.joblib"))
@@ -26,8 +26,15 @@ def load_skops(path):
     return skops.load(path, trusted=names)
 
 
+@pytest.mark.skipif(".dev" in skfm.__version__, reason="is no release yet")
 def test_the_models_of_this_release_are_kept():
     assert any(folder.name == skfm.__version__ for folder in RELEASES)
+    for folder in RELEASES:
+        names = {path.stem for path in folder.glob("*.joblib")}
+        assert names == {path.stem for path in folder.glob("*.skops")}
+        assert names == {*np.load(folder / "expected.npz")} - {"rows"}
+    now = {name for name, _ in [*encoders(), *estimators()]}
+    assert now <= {path.stem for path in GOLDEN if path.parent.name == skfm.__version__}
 
 
 @pytest.mark.filterwarnings("ignore:This .* was saved by skfm:UserWarning")
@@ -37,7 +44,7 @@ def test_models_of_every_release_predict_what_they_predicted(path, load):
     expected = np.load(path.parent / "expected.npz")
     model = load(path if load is joblib.load else path.with_suffix(".skops"))
     if isinstance(model, FieldEncoder):
-        found = model.transform(unseen(make_table())).toarray()
+        found = model.transform(unseen(load_table(path.parent / "table.json"))).toarray()
     elif hasattr(model, "predict_proba"):
         found = model.predict_proba(expected["rows"])
     else:
@@ -75,8 +82,11 @@ def test_another_version_is_named_or_refused(thing, monkeypatch):
     thing.fit(np.eye(4), [0, 1, 0, 1])
     assert vars(pickle.loads(pickle.dumps(thing))).keys() == vars(thing).keys()
     newer = saved_by("0.2.1", thing, monkeypatch)
-    with pytest.warns(UserWarning, match=rf"saved by skfm 0\.2\.1 .* by {skfm.__version__}\."):
+    with pytest.warns(UserWarning, match=rf"skfm 0\.2\.1 .* by {skfm.__version__}\..* or later"):
         pickle.loads(newer)
+    same_release = saved_by(f"{skfm.__version__}.dev0", thing, monkeypatch)
+    with pytest.warns(UserWarning, match=r"skfm 0\.1\.0\.dev0 .* predict slightly differently"):
+        pickle.loads(same_release)
     older = saved_by("0.0.9", thing, monkeypatch)
     with pytest.raises(ValueError, match=r"saved by skfm 0\.0\.9, which skfm .* cannot read"):
         pickle.loads(older)

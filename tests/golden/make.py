@@ -1,9 +1,10 @@
 """Save a model of each kind, and what it predicts, for later versions to load.
 
 ``python tests/golden/make.py`` writes a folder named after the version. It is run once for each
-release, and the folder stays as it is.
+release, and the folder stays as it is, with the table that its encoders were fitted on.
 """
 
+import json
 import warnings
 from pathlib import Path
 
@@ -34,8 +35,21 @@ def unseen(cells):
     return cells
 
 
+def save_table(cells, path):
+    path.write_text(json.dumps([[*map(plain, row)] for row in cells], ensure_ascii=False))
+
+
+def plain(cell):
+    """A cell as a type that JSON has; its NaN is Python's."""
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def load_table(path):
+    return np.array(json.loads(path.read_text()), object)
+
+
 def encoders():
-    for numeric in ("piecewise_linear", "quantile", "value"):
+    for numeric in ("piecewise_linear", "quantile", "squared_log", "value"):
         yield f"FieldEncoder_{numeric}", FieldEncoder(numeric=numeric, n_bins=4)
     yield "FieldEncoder_hashed", FieldEncoder(n_buckets=8)
 
@@ -55,7 +69,8 @@ def main():
     warnings.simplefilter("ignore")
     folder = FOLDER / skfm.__version__
     folder.mkdir()
-    cells, expected = make_table(), {}
+    save_table(make_table(), folder / "table.json")
+    cells, expected = load_table(folder / "table.json"), {}
     for name, encoder in encoders():
         encoder.fit(cells[:100])
         expected[name] = encoder.transform(unseen(cells)).toarray()
