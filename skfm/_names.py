@@ -6,9 +6,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from ._fitted import unwrap as unwrap
-
 from ._encodings import SEPARATORS
+from ._fitted import unwrap as unwrap
 from ._variables import is_missing
 
 # What encoders, those of scikit-learn too, put between the name of a variable and that of a column.
