@@ -168,6 +168,6 @@ def check_weight(sample_weight, n_rows, name):
         total = weight.sum()
     if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
         raise ValueError(
-            f"{name} must be non-negative, with a sum above 0 and below {MAX_WEIGHT:.0e}."
+            f"{name} must be non-negative and not all zero, with a sum below {MAX_WEIGHT:.0e}."
         )
     return weight
