@@ -102,7 +102,7 @@ def test_parameters_out_of_range(fitted, parameter, value):
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (np.zeros(60), "above 0"),
+        (np.zeros(60), "not all zero"),
         (-np.ones(60), "must be non-negative"),
         (np.ones(59), "shape"),
         (np.full(60, np.nan), "NaN"),
