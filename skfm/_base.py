@@ -256,14 +256,20 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             raise ValueError(BAD_CLASS_WEIGHT)
         return Data(X, y, weight, np.flatnonzero(weight)), target
 
-    def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
+    def _has_validation(self, X_val, y_val, sample_weight_val):
+        """Whether validation rows were passed, which is an error where they come in part."""
         given = [value is not None for value in (X_val, y_val, sample_weight_val)]
         if not any(given):
-            return None
+            return False
         if not (given[0] and given[1]):
             raise ValueError("X_val and y_val belong together: pass both.")
         if self.early_stopping is False:
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
+        return True
+
+    def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
+        if not self._has_validation(X_val, y_val, sample_weight_val):
+            return None
         try:
             X_val = checked(self, X_val, name="X_val")
             fields.check_order(X_val.variables)

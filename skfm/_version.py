@@ -52,4 +52,4 @@ class Versioned:
 
 def _number(version):
     """The release that a version is of or before: (0, 1, 0) of "0.1.0.dev0"."""
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+    return tuple(map(int, re.findall(r"\d+", str(version))[:3]))

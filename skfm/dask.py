@@ -180,11 +180,7 @@ class _OnDask:
             )
         run = Run(self._client())
         run.check_client()
-        given = [value is not None for value in (X_val, y_val)]
-        if any(given) != all(given) or (sample_weight_val is not None and not all(given)):
-            raise ValueError("X_val and y_val belong together: pass both.")
-        if all(given) and self.early_stopping is False:
-            raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
+        validates = self._has_validation(X_val, y_val, sample_weight_val)
         checkpoint = None
         if self.checkpoint is not None:
             settings = {n: v for n, v in self.get_params().items() if n not in _NOT_SETTINGS}
@@ -193,7 +189,7 @@ class _OnDask:
         with self._learner() as (learner, _), one_blas_thread, run.quiet():
             local = learner._unfitted()
             data = self._collection(run, X, y, sample_weight, "")
-            valid = all(given) and self._collection(run, X_val, y_val, sample_weight_val, "_val")
+            valid = validates and self._collection(run, X_val, y_val, sample_weight_val, "_val")
             about_fit = self, X, y, sample_weight
             few = fit_sharded(
                 local, about_fit, run, data, valid or None, learner.n_shards, checkpoint
@@ -241,8 +237,9 @@ class _OnDask:
     def _unfitted(self):
         """The local estimator with the same parameters."""
         ours = self.get_params(deep=False)
-        known = self._local_class().get_params(deep=False)
-        return self._local_class(**{name: ours[name] for name in known})
+        local_class = type(self).__bases__[-1]
+        known = local_class().get_params(deep=False)
+        return local_class(**{name: ours[name] for name in known})
 
     def _local(self):
         """The local estimator with the same parameters, which shares what was learned."""
@@ -389,13 +386,7 @@ class DaskFMClassifier(_Classifier, FMClassifier):
     See Also
     --------
     skfm.FMClassifier : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FMClassifier
 
 
 @documented(PARAGRAPHS)
@@ -412,13 +403,7 @@ class DaskFMRegressor(_Regressor, FMRegressor):
     See Also
     --------
     skfm.FMRegressor : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FMRegressor
 
 
 @documented(PARAGRAPHS)
@@ -435,13 +420,7 @@ class DaskFFMClassifier(_Classifier, FFMClassifier):
     See Also
     --------
     skfm.FFMClassifier : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FFMClassifier
 
 
 @documented(PARAGRAPHS)
@@ -458,13 +437,7 @@ class DaskFFMRegressor(_Regressor, FFMRegressor):
     See Also
     --------
     skfm.FFMRegressor : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FFMRegressor
 
 
 @documented(PARAGRAPHS)
@@ -481,13 +454,7 @@ class DaskFwFMClassifier(_Classifier, FwFMClassifier):
     See Also
     --------
     skfm.FwFMClassifier : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FwFMClassifier
 
 
 @documented(PARAGRAPHS)
@@ -504,13 +471,7 @@ class DaskFwFMRegressor(_Regressor, FwFMRegressor):
     See Also
     --------
     skfm.FwFMRegressor : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = FwFMRegressor
 
 
 @documented(PARAGRAPHS)
@@ -527,13 +488,7 @@ class DaskWideDeepClassifier(_Classifier, WideDeepClassifier):
     See Also
     --------
     skfm.WideDeepClassifier : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = WideDeepClassifier
 
 
 @documented(PARAGRAPHS)
@@ -550,10 +505,4 @@ class DaskWideDeepRegressor(_Regressor, WideDeepRegressor):
     See Also
     --------
     skfm.WideDeepRegressor : The same on one machine.
-
-    Notes
-    -----
-    See :doc:`/dask` for how a fit works and what it costs.
     """
-
-    _local_class = WideDeepRegressor

@@ -59,7 +59,7 @@ def to_onnx(model, *, missing_text=""):
     NotFittedError
         If the model is not fitted.
     TypeError
-        If the model is none of those that can be exported.
+        If the model is none of those that can be exported, or `missing_text` is not a string.
     ValueError
         If ONNX cannot compute what the model does: hashing by the encoder, labels of other types
         than numbers, booleans and strings, crosses of too many fields. Also if `missing_text`
@@ -86,6 +86,10 @@ def to_onnx(model, *, missing_text=""):
            [ 0, -1]]), 'values': array([[1., 1.],
            [1., 0.]], dtype=float32)}
     """
+    if not isinstance(missing_text, str):
+        raise TypeError(
+            f"missing_text must be a string that stands for missing values, got {missing_text!r}."
+        )
     steps, estimator = unwrap(model)
     encoder, fitted = _encoder_of(steps), estimator._fitted
     onnx = import_onnx()

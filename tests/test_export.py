@@ -285,6 +285,9 @@ def test_what_cannot_be_exported_is_refused_with_what_to_do():
         to_onnx(FMClassifier())
     with pytest.raises(ValueError, match=r"'x0' has the category 'a'.*missing_text"):
         to_onnx(fitted_pipeline(FieldEncoder()), missing_text="a")
+    for text in (None, 3):
+        with pytest.raises(TypeError, match="missing_text must be a string"):
+            to_onnx(fitted_pipeline(FieldEncoder()), missing_text=text)
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"label": ["a", "b", "a", "c"]})
     with pytest.raises(ValueError, match="No input of the graph can be called 'label'"):

@@ -171,7 +171,8 @@ def plot(curves, path):
         title="Wide & Deep: sparsity of the wide part under L1",
     )
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.legend(title="wide + deep solver")
+    # Above the axes, where it covers no error bar.
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3)
     figure.savefig(path, dpi=150)
 
 
