@@ -150,7 +150,7 @@ def test_the_number_of_threads_does_not_change_a_bit(cls, solver, eager_threads)
         given_fields = {"fields": fields} if "fields" in cls().get_params() else {}
         expected = None
         for n_jobs in (1, 2, 3, 1):
-            model = cls(5, solver=solver, engine="numba", n_jobs=n_jobs, max_iter=3, random_state=0)
+            model = cls(3, solver=solver, engine="numba", n_jobs=n_jobs, max_iter=3, random_state=0)
             model.set_params(**given_fields).fit(X, y)
             found = [scores(model, X), model.coef_, model.loss_curve_]
             expected = found if expected is None else expected
@@ -161,14 +161,14 @@ def test_the_number_of_threads_does_not_change_a_bit(cls, solver, eager_threads)
 @needs_numba
 def test_threads_end_with_the_fit(eager_threads):
     clicks, before = small_clicks(), threading.active_count()
-    FMClassifier(engine="numba", n_jobs=3, max_iter=2).fit(clicks.X, clicks.y)
+    FMClassifier(3, engine="numba", n_jobs=3, max_iter=2).fit(clicks.X, clicks.y)
     assert threading.active_count() == before
 
 
 @needs_numba
 def test_the_tenth_fit_has_the_bits_of_the_first():
     clicks = small_clicks()
-    model = FFMClassifier(4, engine="numba", max_iter=3, random_state=0, fields=clicks.fields)
+    model = FFMClassifier(3, engine="numba", max_iter=3, random_state=0, fields=clicks.fields)
     first = scores(model.fit(clicks.X, clicks.y), clicks.X)
     for _ in range(9):
         np.testing.assert_array_equal(scores(model.fit(clicks.X, clicks.y), clicks.X), first)
@@ -179,7 +179,7 @@ def test_four_threads_fit_at_once(eager_threads):
     clicks = small_clicks()
 
     def fit(cls):
-        model = cls(4, engine="numba", n_jobs=2, max_iter=3, random_state=0)
+        model = cls(3, engine="numba", n_jobs=2, max_iter=3, random_state=0)
         model.set_params(**fields_of(cls, clicks))
         return scores(model.fit(clicks.X, clicks.y), clicks.X)
 

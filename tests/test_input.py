@@ -246,7 +246,7 @@ def test_what_is_behind_the_end_of_a_matrix_does_not_count(fitted, form):
 
 def test_field_aware_machines_say_how_much_memory_they_miss(monkeypatch):
     clicks = small_clicks(60)
-    model = FFMClassifier(k=4, random_state=0, max_iter=1).fit(clicks.X, clicks.y)
+    model = FFMClassifier(random_state=0, max_iter=1, engine="numpy").fit(clicks.X, clicks.y)
     before = model.decision_function(clicks.X)
     monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
     with pytest.raises(ValueError, match=r"needs [\d.]+ GiB, but there are 1.0 GiB.*columns"):

@@ -88,9 +88,9 @@ def test_parameters_are_kept_only_for_columns_that_occur(cls):
 
 @every_classifier
 def test_repeated_calls_leave_nothing_behind(cls, engine_name):
-    """Models are large and rows few, as tracing takes its time for each step."""
-    clicks = make_clicks(64, n_fields=4, n_categories=1000, random_state=0)
-    model = cls(128, max_iter=1, random_state=0, engine=engine_name)
+    """There are many parameters and few steps, as tracing takes its time for each step."""
+    clicks = make_clicks(1024, n_fields=4, n_categories=1000, random_state=0)
+    model = cls(16, max_iter=1, batch_size=256, random_state=0, engine=engine_name)
 
     def fit(n):
         for _ in range(n):
