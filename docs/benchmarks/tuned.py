@@ -254,7 +254,7 @@ def main():
     strengths = (1e-3, 5e-3, 2e-2)
     # Factors of FFM learn at once, where all columns are frequent, or start late.
     starts = (
-        {"ftrl_beta": 0.01, "learning_rate": 0.05},
+        {"ftrl_beta": 0.01, "learning_rate": 0.03},
         {"init_scale": 0.01, "learning_rate": 0.03},
         {"init_scale": 0.01},
     )
