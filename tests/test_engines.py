@@ -489,7 +489,7 @@ def test_verbose_tells_once_that_it_compiles(tmp_path):
     script = (
         "from skfm import FMClassifier; from skfm.datasets import make_clicks;"
         "clicks = make_clicks(100, random_state=0);"
-        "model = FMClassifier(k=3, max_iter=2, tol=None, engine='numba', verbose=True);"
+        "model = FMClassifier(k=0, max_iter=2, tol=None, engine='numba', verbose=True);"
         "model.fit(clicks.X, clicks.y)"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
