@@ -358,15 +358,17 @@ class Batcher:
 
         Column, value, and the value in units, which is 0 if there are no entries.
         """
-        where = positions(self.X.indptr, rows)[0]
-        slots, values = self.columns.slots(self.X.indices.take(where)), self.X.data.take(where)
-        known = (slots >= 0) & (slots < self.n_slots)
-        if not known.any():
-            return 0, 0.0, 0.0
-        slots, values = slots[known], values[known]
-        in_units = np.abs(self.columns.counted(values, slots))
-        at = in_units.argmax()
-        return self.columns.seen[slots[at]], values[at], in_units[at]
+        found = 0, 0.0, 0.0
+        for chunk in chunks(rows):
+            where, _ = positions(self.X.indptr, chunk)
+            slots, values = self.columns.slots(self.X.indices.take(where)), self.X.data.take(where)
+            known = (slots >= 0) & (slots < self.n_slots)
+            slots, values = slots[known], values[known]
+            in_units = np.abs(self.columns.counted(values, slots))
+            if in_units.max(initial=0) > found[2]:
+                at = in_units.argmax()
+                found = self.columns.seen[slots[at]], values[at], in_units[at]
+        return found
 
     def sibling(self):
         """The same for another thread."""

@@ -29,18 +29,25 @@ MODELS = {
     "FwFMClassifier": {"k": 8, "fields": 8},
     "WideDeepClassifier": {"k": 8, "fields": 8, "hidden_layer_sizes": (16,)},
 }
+MODELS["DeepFM"] = MODELS["WideDeepClassifier"] | {"interactions": True}
 MB = 1e6
+
+
+def made(name, **params):
+    """A new estimator, and DeepFM under its own name."""
+    import skfm
+
+    kind = {"DeepFM": "WideDeepClassifier"}.get(name, name)
+    return getattr(skfm, kind)(**MODELS[name] | params, random_state=0)
 
 
 def held_by_repeated_calls(name, engine, n_fits, n_predicts):
     """Bytes held more after all calls than after a tenth of them: of fits, and of predictions."""
-    import skfm
     from skfm.datasets import make_clicks
 
     warnings.simplefilter("ignore")  # two passes are few
     clicks = make_clicks(2000, n_fields=8, n_categories=50, random_state=0)
-    params = MODELS[name] | {"max_iter": 2, "engine": engine, "random_state": 0}
-    model, grown = getattr(skfm, name)(**params), []
+    model, grown = made(name, max_iter=2, engine=engine), []
     for call, n in (
         (lambda: model.fit(clicks.X, clicks.y), n_fits),
         (lambda: model.predict_proba(clicks.X[:1]), n_predicts),
@@ -56,13 +63,11 @@ def held_by_repeated_calls(name, engine, n_fits, n_predicts):
 
 def estimate_and_peak(name, n_rows, n_occurring):
     """The estimate of a fit, and the most bytes that a process held more during it."""
-    import skfm
     from skfm import _model
 
     warnings.simplefilter("ignore")
     X, y = hashed_rows(n_rows, n_occurring)
-    params = MODELS[name] | {"max_iter": 2, "tol": None, "engine": "numpy", "random_state": 0}
-    model, estimates = getattr(skfm, name)(**params), []
+    model, estimates = made(name, max_iter=2, tol=None, engine="numpy"), []
     real = _model.memory_needed
     _model.memory_needed = lambda *args: estimates.append(real(*args)) or estimates[-1]
     peak = growth(lambda: model.fit(X, y))[2]
