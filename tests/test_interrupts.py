@@ -2,7 +2,8 @@
 
 An exception is raised at points of skfm's code that are drawn at random, line by line, in
 processes of their own: compiled code that writes where it must not would take pytest along.
-``SKFM_FUZZ_EXAMPLES=2000 pytest tests/test_interrupts.py`` tries more of them.
+``SKFM_FUZZ_EXAMPLES=2000 pytest tests/test_interrupts.py`` tries more of them, and sends 100
+signals to each call.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent import futures
@@ -35,12 +37,14 @@ import skfm
 from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier, _threads, _training
 from skfm.datasets import dump_ffm_file, iter_ffm_file, load_ffm_file
 from skfm.export import padded, to_onnx
+from skfm.inspection import contributions, field_interactions, similar_columns, top_interactions
 from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
 
-N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 200))
-N_LIMITS = max(60, N_POINTS // 10)
+N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 100))
+N_LIMITS = max(40, N_POINTS // 10)
+N_SIGNALS = N_POINTS // 20  # for each call; of a few calls only in a short run
 MOST_HEADROOM = 40 << 20
 SEED = 0
 ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)
@@ -184,6 +188,9 @@ def encoder_cases():
         yield Case(f"FieldEncoder({params}): first fit", fresh, fit, look, (fit,))
         yield Case(f"FieldEncoder({params}): fit", start, fit, look, (fit,))
         yield Case(f"FieldEncoder({params}): transform", start, transform, look, (fit,))
+        if "n_buckets" not in params:
+            back = lambda encoder: encoder.inverse_transform(encoder.transform(table))  # noqa: E731
+            yield Case(f"FieldEncoder({params}): inverse_transform", start, back, look, (fit,))
 
 
 def file_cases(folder):
@@ -211,15 +218,20 @@ def file_cases(folder):
     yield Case("dump_ffm_file", lambda: partial, dump, look_at_a_second_try)
 
 
-def export_cases():
-    """Nothing that is exported or laid out changes."""
+def reading_cases():
+    """Nothing that is exported, laid out or looked at changes."""
     (X, *_), y = make_rows(width=12, entries=1)
     model = make_model(WideDeepClassifier, 2, "numpy", None).fit(X, y > 1)
+    machine = make_model(FFMClassifier, 2, "numpy", None).fit(X, y > 1)
 
     def look(model):
         return [scores(model, X), padded(X)["indices"]]
 
     yield Case("padded", lambda: model, lambda _: padded(X), look)
+    for reads in (contributions, field_interactions):
+        yield Case(reads.__name__, lambda: machine, lambda m, reads=reads: reads(m, X), look)
+    yield Case("top_interactions", lambda: machine, lambda m: top_interactions(m, 5), look)
+    yield Case("similar_columns", lambda: machine, lambda m: similar_columns(m, 0), look)
     if find_spec("onnx"):
         yield Case("to_onnx", lambda: model, to_onnx, look)
 
@@ -408,14 +420,18 @@ def use_threads_for_little_work(engine):
         import_module("skfm._engine.team")._WORTH_A_THREAD = 0
 
 
+def all_cases(engine, folder):
+    cases = all_model_cases(engine, make_rows(width=12, entries=1))
+    if engine == "numpy":
+        cases += [*encoder_cases(), *file_cases(folder), *reading_cases()]
+    return cases
+
+
 def try_points(engine, first, n_points):
     """Interrupt calls at the points numbered from `first` on."""
     use_threads_for_little_work(engine)
     with tempfile.TemporaryDirectory() as folder:
-        cases = all_model_cases(engine, make_rows(width=12, entries=1))
-        if engine == "numpy":
-            cases += [*encoder_cases(), *file_cases(folder), *export_cases()]
-        judges = {}
+        cases, judges = all_cases(engine, folder), {}
         for number in range(first, n_points):
             rng = np.random.default_rng([SEED, number])
             case = cases[number % len(cases)]
@@ -436,6 +452,57 @@ def try_points(engine, first, n_points):
             wrong = judge.wrong(thing, raised, error, warned)
             if wrong:
                 print(f"FAILED {number}: {case.name}: {kind} at {points.place}: {wrong}")
+
+
+class Alarm:
+    """Sends Ctrl-C some seconds after a call began, unless it has ended by then."""
+
+    def __init__(self, delay):
+        self.delay, self.armed, self.rang = delay, False, False
+
+    def calling(self, call):
+        def interrupted(thing):
+            self.armed = True
+            signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self.delay)
+            try:
+                call(thing)
+            finally:
+                self.armed = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+        return interrupted
+
+    def _ring(self, *_):
+        if self.armed:
+            self.armed, self.rang = False, True
+            signal.raise_signal(signal.SIGINT)
+
+
+def try_signals(engine, first, n_signals):
+    """Send each call Ctrl-C at random moments; n_signals times, or a few calls if that is few."""
+    use_threads_for_little_work(engine)
+    rang = 0
+    with tempfile.TemporaryDirectory() as folder:
+        cases = all_cases(engine, folder)
+        cases = cases if n_signals > 10 else cases[::9]
+        for number in range(first, len(cases) * n_signals):
+            case, rng = cases[number // n_signals], np.random.default_rng([SEED, 1, number])
+            faulthandler.dump_traceback_later(PATIENCE, exit=True)
+            if number % n_signals == 0 or number == first:
+                judge, thing = Judge(case), case.start()
+                start = time.perf_counter()
+                case.call(thing)
+                seconds = time.perf_counter() - start
+            delay = 1e-6 + seconds * rng.random()
+            print(f"POINT {number}: {case.name}: Ctrl-C after {delay:.6f} of {seconds:.6f} s")
+            thing, alarm = case.start(), Alarm(delay)
+            raised, warned = attempt(alarm.calling(case.call), thing)
+            rang += alarm.rang
+            wrong = judge.wrong(thing, raised, KeyboardInterrupt, warned)
+            if wrong:
+                print(f"FAILED {number}: {case.name}: Ctrl-C after {delay:.6f} s: {wrong}")
+    print(f"RANG {rang} times in {len(cases)} calls")
 
 
 # -- too little memory ----------------------------------------------------------------
@@ -535,6 +602,14 @@ def test_an_interrupted_call_is_undone_or_done(engine):
     assert not found, "\n".join(["", *found])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_call_that_is_sent_a_signal_is_undone_or_done(engine):
+    """The same where a signal comes at a moment of its own, as that of Ctrl-C does."""
+    found, lines = started("signals", ENGINES, N_SIGNALS)[engine].result()
+    assert not found, "\n".join(["", *found])
+    assert int(lines[-1].split()[1]) > 0  # or this would prove nothing
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are as Linux has them")
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_call_that_memory_does_not_suffice_for_is_undone_or_done(limit):
@@ -549,4 +624,5 @@ if __name__ == "__main__":
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("ignore")
-    {"points": try_points, "limits": try_limits}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+    tries = {"points": try_points, "signals": try_signals, "limits": try_limits}
+    tries[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
