@@ -73,3 +73,5 @@ html_theme_options = {
 wide = ["index", "install", "getting_started", "faq", "auto_examples/*"]
 html_sidebars = {name: [] for name in wide}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["skfm.css"]
