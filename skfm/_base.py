@@ -13,7 +13,7 @@ from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_s
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose, is_worth_compiling
-from ._fields import Fields, check_fields, warn_user
+from ._fields import Fields, warn_user
 from ._fitted import Fitted, Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory, parameters_per_column
@@ -435,16 +435,3 @@ def _sample(batcher, data, target, output):
     """The rows and targets of an output, which may be fitted beside others."""
     y = target.of_output(data.y, output)
     return Sample(batcher.sibling(), data.used, y, data.weight)
-
-
-class FieldsBase:
-    """What models share that pool columns by field."""
-
-    def _make_fields(self, X, **how):
-        return check_fields(self.fields, X, **how)
-
-    @property
-    def fields_(self):
-        """Field of each column, of shape (n_features,); built on request."""
-        fields = self._fitted.columns.fields
-        return fields.labels_of(np.arange(fields.n_features))
