@@ -13,7 +13,7 @@ from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_s
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose, is_worth_compiling
-from ._fields import Fields, warn_user
+from ._fields import Fields
 from ._fitted import Fitted, Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory, parameters_per_column
@@ -21,6 +21,7 @@ from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
 from ._units import Part, units_of
+from ._warnings import warn_user
 
 # early_stopping="auto" holds out validation rows from this many rows on.
 AUTO_ROWS = 100
@@ -220,8 +221,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         if mean_weight < _SMALL_WEIGHT:
             warn_user(
                 f"The row weights are {mean_weight:.3g} on average. Steps are bounded, so the "
-                "model learns little from weights this small. Divide them by their mean.",
-                UserWarning,
+                "model learns little from weights this small. Divide them by their mean."
             )
         # Fields are inferred with stored zeros counted, and nothing else counts them.
         fields = before.columns.fields if before else self._make_fields(X)

@@ -257,7 +257,9 @@ class ClassWeight:
         probabilities then refer to the weighted class frequencies.
     """
 
-    class_weight: dict | str | None = parameter(None, dict, StrOptions({"balanced"}), None)  # noqa: RUF009
+    class_weight: dict | str | None = parameter(  # noqa: RUF009
+        None, dict, StrOptions({"balanced"}), None
+    )
 
 
 def _paragraphs(group):
