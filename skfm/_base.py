@@ -13,18 +13,17 @@ from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_s
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose, is_worth_compiling
-from ._fields import Fields
 from ._fitted import Fitted, Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
 from ._model import Model, check_columns, check_memory, parameters_per_column
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._threads import for_each, n_threads, one_blas_thread
-from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
+from ._training import Sample, Schedule, raw_scores, rows_per_batch, train_online
 from ._units import Part, units_of
 from ._warnings import warn_user
 
 # early_stopping="auto" holds out validation rows from this many rows on.
-AUTO_ROWS = 100
+_AUTO_ROWS = 100
 
 # Rows per step of "auto" where there are few.
 _SMALLEST_BATCH = 2
@@ -43,12 +42,18 @@ class Data(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a call trains on, and what it keeps of the model that it goes on with."""
+    """What a call begins with: its data (None if elsewhere), and what models are made of.
+
+    `before` is the model that it goes on with, if any; `terms` are those of each output.
+    """
 
     seed: int
     target: object
-    fields: Fields
-    data: Data
+    columns: Columns
+    crosses: object
+    terms: list
+    before: Fitted | None
+    data: Data | None
 
 
 class Facts(NamedTuple):
@@ -147,33 +152,22 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """Fit this copy of the estimator; return the data."""
         before = self._fitted if self.warm_start and self.__sklearn_is_fitted__() else None
         start = self._begin(X, y, sample_weight, before, self._target_of)
-        seed, target, fields, data = start
-        valid = self._check_validation(X_val, y_val, sample_weight_val, target, fields)
-        learned = data.used
-        split = valid is None and self._can_split(data)
+        target, data = start.target, start.data
+        valid = self._check_validation(X_val, y_val, sample_weight_val, start)
+        split = valid is None and self._can_split(len(data.used))
         if split:
-            data, valid = _split(self, data, target, seed)
-        batch_size = self._batch_size(len(data.used), fields)
-        fitted = self._grown(before, start, [learned], data.used, batch_size)
-        self._fitted = fitted
-        schedule = Schedule(
-            self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, seed
-        )
+            data, valid = _split(self, data, target, start.seed)
+        batch_size = self._batch_size(len(data.used), start.terms[0])
+        fitted = self._grown(start, [start.data.used], data.used, batch_size)
+        self._fitted, schedule = fitted, Schedule.of(self, batch_size, start.seed)
         batcher = self._batcher(fitted, data.X)
         # The rows held out are of the same matrix.
         of_valid = batcher if split or valid is None else self._batcher(fitted, valid.X)
 
         def train_output(model, output):
-            if watch.interrupted.is_set():
-                model.history.outcome = "interrupted"
-                return
-            passes = watch.output(output)
             sample = _sample(batcher, data, target, output)
             watched = valid and _sample(of_valid, valid, target, output)
-            train(model, target.loss, sample, watched, schedule, passes, learn_valid=split)
-            passes.finish()
-            if model.history.outcome == "interrupted":
-                watch.interrupted.set()
+            watch.train(output, sample, watched, schedule, split)
 
         watch = FitWatch(estimator, self, X, y, sample_weight)
         with watch, batcher.engine.announced(watch.tell_of_compiling):
@@ -193,10 +187,11 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _fit_online(self, X, y, sample_weight, target_of, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         before = self._fitted if self.__sklearn_is_fitted__() else None
-        start = self._begin(X, y, sample_weight, before, target_of)
-        target, data, size = start.target, start.data, self._online_batch_size
+        size = self._online_batch_size
+        start = self._begin(X, y, sample_weight, before, target_of, n_first=size)
+        target, data = start.target, start.data
         batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
-        fitted = self._grown(before, start, batches, batches[0], size, in_stream=True)
+        fitted = self._grown(start, batches, batches[0], size, in_stream=True)
         self._fitted = fitted
         batcher = self._batcher(fitted, data.X)
 
@@ -209,31 +204,44 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     # -- input ----------------------------------------------------------------------
 
-    def _begin(self, X, y, sample_weight, before, target_of):
-        """What a call trains on: that of the model `before`, if any, with new data."""
-        X = checked(self, X, reset=before is None)
+    def _begin(self, X, y, sample_weight, before, target_of, n_first=None):
+        """What a call begins with, given the model `before`, if any; see `_check_data`."""
+        X = checked(self, X, before and before.columns.fields)
         check_columns(X.shape[1], f"X has {X.shape[1]} columns")
-        if before:
-            before.columns.fields.check_order(X.variables)
         known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, target_of)
+        data, target = self._check_data(X, y, sample_weight, known, target_of, n_first=n_first)
         mean_weight = data.weight[data.used].mean()
         if mean_weight < _SMALL_WEIGHT:
             warn_user(
                 f"The row weights are {mean_weight:.3g} on average. Steps are bounded, so the "
                 "model learns little from weights this small. Divide them by their mean."
             )
-        # Fields are inferred with stored zeros counted, and nothing else counts them.
-        fields = before.columns.fields if before else self._make_fields(X)
-        if not before:
-            fields.name_after(X.variables)
-        seed = before.seed if before else self._draw_seed()
-        return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
+        if before:
+            seed, columns = before.seed, before.columns
+        else:
+            # Fields are inferred with stored zeros counted, and nothing else counts them.
+            columns = self._make_columns(X, X.variables)
+            seed = self._draw_seed()
+        return self._start(seed, target, columns, data._replace(X=without_stored_zeros(X)), before)
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix=""):
+    def _start(self, seed, target, columns, data=None, before=None):
+        crosses = self._make_crosses(columns.fields)
+        terms = [
+            self._make_terms(columns.fields, crosses, (seed, output))
+            for output in range(target.n_outputs)
+        ]
+        return Start(seed, target, columns, crosses, terms, before, data)
+
+    def _make_columns(self, X, variables, **how):
+        fields = self._make_fields(X, **how)
+        fields.name_after(variables)
+        return Columns(X.shape[1], fields)
+
+    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix="", n_first=None):
         """Validate the targets and weights of checked rows.
 
-        Messages call them by their names and `suffix`.
+        Messages call them by their names and `suffix`. A new target may depend on the first
+        `n_first` rows only.
 
         Returns
         -------
@@ -249,7 +257,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         check_consistent_length(X, y)
         weight = check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
         if target is None:
-            raw = Data(X, y, weight, np.flatnonzero(weight))
+            raw = Data(X, y, weight, np.flatnonzero(weight)[:n_first])
             target = target_of(lambda function, *arguments: [function(raw, *arguments)])
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
@@ -267,22 +275,21 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
         return True
 
-    def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
+    def _check_validation(self, X_val, y_val, sample_weight_val, start):
         if not self._has_validation(X_val, y_val, sample_weight_val):
             return None
         try:
-            X_val = checked(self, X_val, name="X_val")
-            fields.check_order(X_val.variables)
+            X_val = checked(self, X_val, start.columns.fields, "X_val")
         except ValueError as error:
             raise ValueError(
                 f"{error}\nEncode X_val like X. A Pipeline passes it to its last step unchanged; "
                 "with Pipeline(transform_input=['X_val']) its steps encode it."
             ) from error
-        return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
+        return self._check_data(X_val, y_val, sample_weight_val, start.target, suffix="_val")[0]
 
-    def _can_split(self, data):
+    def _can_split(self, n_rows):
         if self.early_stopping == "auto":
-            return len(data.used) >= AUTO_ROWS
+            return n_rows >= _AUTO_ROWS
         return self.early_stopping
 
     # -- training -------------------------------------------------------------------
@@ -290,36 +297,29 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, before, start, batches, first, batch_size, in_stream=False):
-        """New models, or forks of those `before`, with the columns of `batches`.
+    def _grown(self, start, batches, first, batch_size, in_stream=False):
+        """New models, or forks of those before, with the columns of `batches`.
 
         A column joins with its first batch, whose values fix its units. The intercepts of
         new models fit the rows `first`.
         """
-        seed, target, fields, data = start
-        rows = np.concatenate(batches)
-        columns = before.columns if before else Columns(data.X.shape[1], fields)
-        new, part = columns.new_in(data.X, rows), Part(data.X, batches, data.weight)
-        starts = []
-        for output in range(target.n_outputs):
-            y, weight = target.of_output(data.y[first], output), data.weight[first]
-            starts.append(target.loss.start(target.loss.sum(y, weight), weight.sum()))
+        target, data, before = start.target, start.data, start.before
+        rows, part = np.concatenate(batches), Part(data.X, batches, data.weight)
+        new = start.columns.new_in(data.X, rows)
+        of_outputs = [target.of_output(data.y, output) for output in range(target.n_outputs)]
         facts = Facts(
             weight=np.inf if in_stream else float(data.weight[rows].sum()),
             entries=float(before.entries if before else entries_per_row(data.X)[batches[0]].mean()),
             new=new,
             units=units_of(lambda do, *arguments: [do(part, *arguments)], new, before is None),
-            starts=starts,
+            starts=[Sample(None, first, y, data.weight).start(target.loss) for y in of_outputs],
             nnz=data.X.nnz,
         )
-        batch_size = min(batch_size, len(rows))
-        return self._models(before, seed, target, columns, facts, batch_size, in_stream)
+        return self._models(start, facts, min(batch_size, len(rows)), in_stream)
 
-    def _models(self, before, seed, target, columns, facts, batch_size, in_stream=False):
-        """New models, or forks of those `before`, from what is known of the data."""
-        crosses = self._make_crosses(columns.fields)
-        outputs = range(target.n_outputs)
-        terms = [self._make_terms(columns.fields, crosses, (seed, output)) for output in outputs]
+    def _models(self, start, facts, batch_size, in_stream=False):
+        """New models, or forks of those before, from what is known of the data."""
+        seed, target, columns, crosses, terms, before, _ = start
         settings = self._settings(columns.fields, facts.weight, facts.entries)
         # The model, the best pass, and the model from before while it may come back.
         copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
@@ -327,26 +327,26 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         n_features = 0 if before else len(columns.slot_of)
         check_memory(terms[0], settings, n_columns, batch_size, len(terms), copies, n_features)
         models = []
-        for output in outputs:
+        for output, its_terms in enumerate(terms):
             if before:
-                before.models[output].check_continues(terms[output], settings)
-                models.append(before.models[output].fork(copied=not in_stream))
-                models[output].continue_with(terms[output], settings)
+                before.models[output].check_continues(its_terms, settings)
+                model = before.models[output].fork(copied=not in_stream)
+                model.continue_with(its_terms, settings)
             else:
-                models.append(Model(terms[output], settings, facts.starts[output]))
-            models[output].add_columns(facts.new)
+                model = Model(its_terms, settings, facts.starts[output])
+            model.add_columns(facts.new)
+            models.append(model)
         columns = columns.extended(facts.new, facts.units)
         # The size of a stream cannot be known: it is taken to be large.
         n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
         compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
         return Fitted(seed, target, columns, facts.entries, compiles, crosses, models)
 
-    def _batch_size(self, n_rows, fields):
+    def _batch_size(self, n_rows, terms):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
         most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
-        terms = self._make_terms(fields, self._make_crosses(fields), (0, 0))
         return rows_per_batch(most, sum(term.per_row for term in terms))
 
     @property
@@ -392,9 +392,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     def _predict_raw(self, X):
         check_is_fitted(self)
-        X = checked(self, X)
-        self._fitted.columns.fields.check_order(X.variables)
-        return self._raw(X)
+        return self._raw(checked(self, X, self._fitted.columns.fields))
 
 
 def _split(estimator, data, target, seed):

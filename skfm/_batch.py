@@ -26,18 +26,18 @@ FEW_ROWS = 16
 ROUNDINGS = 16
 
 
-def checked(estimator, X, reset=False, name="X"):
+def checked(estimator, X, fields, name="X"):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
-    With `reset` the estimator notes the number and the names of the columns. The matrix keeps
-    what a FieldEncoder notes on it as `variables`. Messages call it `name`.
+    Its columns have to be those that the estimator knows, in the `fields` of its model; where
+    these are None it notes down their number and names. The matrix keeps what a FieldEncoder
+    notes on it as `variables`. Messages call it `name`.
     """
     variables = variables_of(X)
     check_matrix(X, name, vars(estimator).get("feature_names_in_"))
+    how = {"reset": fields is None, "accept_sparse": "csr", "ensure_all_finite": False}
     try:
-        X = as_csr(
-            validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
-        )
+        X = as_csr(validate_data(estimator, X, **how))
     except ValueError as error:
         if not _has_text(X):
             raise
@@ -47,6 +47,8 @@ def checked(estimator, X, reset=False, name="X"):
         ) from error
     check_finite(X, vars(estimator).get("feature_names_in_"), name)
     X.variables = variables
+    if fields:
+        fields.check_order(variables)
     return X
 
 

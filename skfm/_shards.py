@@ -96,7 +96,7 @@ def check_rows(block, number, estimator, name):
     variables = variables_of(block)
     if block.shape[0]:
         learner = type(estimator)(**estimator.get_params(deep=False))
-        X = checked(learner, block, reset=True, name=called)
+        X = checked(learner, block, None, called)
         names = vars(learner).get("feature_names_in_")
     elif issparse(block):
         X, names = as_csr(block), None

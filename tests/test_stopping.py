@@ -176,6 +176,6 @@ def test_rows_held_out_of_one_class_are_named():
 def test_the_batch_is_a_share_of_the_rows(n_rows, expected, monkeypatch):
     monkeypatch.setattr("skfm._base._SMALLEST_BATCH", SMALLEST_BATCH)
     model = FMClassifier()
-    fields = model._make_fields(np.eye(3))
-    assert model._batch_size(n_rows, fields) == expected
-    assert model.set_params(batch_size=77)._batch_size(n_rows, fields) == 77
+    terms = model._make_terms(model._make_fields(np.eye(3)), None, (0, 0))
+    assert model._batch_size(n_rows, terms) == expected
+    assert model.set_params(batch_size=77)._batch_size(n_rows, terms) == 77
