@@ -218,6 +218,12 @@ class Columns:
         in_units = (values - shift.take(slots)) / scale.take(slots)
         return np.clip(in_units, -MAX_VALUE, MAX_VALUE)
 
+    def pooled_shifts(self, V):
+        """The shifts of all columns pooled by field, each times its row of V."""
+        pooled = np.zeros((self.fields.n_fields, *V.shape[1:]))
+        np.add.at(pooled, self.field, (self.units.shift * V.T).T)
+        return pooled
+
     def per_value(self, table):
         """Parameters of the columns for values of the matrix instead of those in units."""
         return table if self.plain else table / self.units.scale[:, None]

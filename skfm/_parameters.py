@@ -272,6 +272,14 @@ def _paragraphs(group):
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
+def constrained(cls):
+    """Give a public class the constraints of its parameters."""
+    cls._parameter_constraints = {
+        each.name: each.metadata["constraints"] for each in fields(cls) if each.metadata
+    }
+    return cls
+
+
 def documented(paragraphs):
     """Give a public class its constraints, and fill in its docstring.
 
@@ -279,9 +287,6 @@ def documented(paragraphs):
     """
 
     def decorate(cls):
-        cls._parameter_constraints = {
-            each.name: each.metadata["constraints"] for each in fields(cls) if each.metadata
-        }
         known = {}
         for group in filter(inspect.get_annotations, cls.__mro__):
             known |= _paragraphs(group)
@@ -296,6 +301,6 @@ def documented(paragraphs):
             lines.append(line)
         if cls.__doc__:
             cls.__doc__ = "\n".join(lines)
-        return cls
+        return constrained(cls)
 
     return decorate

@@ -92,9 +92,8 @@ def warn_of_units(model, before, data):
         )
     if plain and np.abs(data.X.data).max(initial=0) <= _OUT_OF_UNIT:
         return
-    column, _, units = model._batcher(fitted, data.X).largest(data.used)
+    name, _, units = _largest(model, data)
     if units > _OUT_OF_UNIT:
-        name = column_name(column, getattr(model, "feature_names_in_", None))
         warn_user(
             f"The first batch in which {name} occurred fixed its unit, and this call has values "
             f"more than {_OUT_OF_UNIT} times as large. Begin the stream with typical rows, or "
@@ -104,14 +103,19 @@ def warn_of_units(model, before, data):
 
 def _extreme_value(model, data):
     """A sentence that names the value furthest out in its column, if it is an outlier."""
-    column, value, units = model._batcher(model._fitted, data.X).largest(data.used)
+    name, value, units = _largest(model, data)
     if units < _EXTREME:
         return ""
-    name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
         f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "
         "magnitude of this column."
     )
+
+
+def _largest(model, data):
+    """The value that is largest in units of its column: see `Batcher.largest`."""
+    column, *value = model._batcher(model._fitted, data.X).largest(data.used)
+    return column_name(column, getattr(model, "feature_names_in_", None)), *value
 
 
 def _is_constant(model, data):
