@@ -1,25 +1,22 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
-from typing import NamedTuple
-
 import numpy as np
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_stored_zeros
+from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
-from ._engine import choose, is_worth_compiling
-from ._fitted import Fitted, Learned
+from ._engine import choose
+from ._fitted import Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
-from ._model import Model, check_columns, check_memory, parameters_per_column
+from ._model import check_columns
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
+from ._start import Data, Start, grown
 from ._threads import for_each, n_threads, one_blas_thread
 from ._training import Sample, Schedule, raw_scores, rows_per_batch, train_online
-from ._units import Part, units_of
 from ._warnings import warn_user
 
 # early_stopping="auto" holds out validation rows from this many rows on.
@@ -30,57 +27,6 @@ _SMALLEST_BATCH = 2
 
 # Average weights below which models were seen to stop before they had learned.
 _SMALL_WEIGHT = 0.02
-
-
-class Data(NamedTuple):
-    """Checked input: canonical CSR, encoded targets, weights, numbers of the rows used."""
-
-    X: csr_array
-    y: np.ndarray
-    weight: np.ndarray
-    used: np.ndarray
-
-
-class Start(NamedTuple):
-    """What a call begins with: its data (None if elsewhere), and what models are made of.
-
-    `before` is the model that it goes on with, if any; `terms` are those of each output.
-    """
-
-    seed: int
-    target: object
-    columns: Columns
-    crosses: object
-    terms: list
-    before: Fitted | None
-    data: Data | None
-
-
-class Facts(NamedTuple):
-    """What new models depend on in the data.
-
-    Attributes
-    ----------
-    weight : float
-        Of all rows; infinite in a stream.
-    entries : float
-        Entries per row.
-    new : ndarray
-        Columns that join, ascending.
-    units : Units
-        Theirs.
-    starts : list of float
-        The best constant score of each output.
-    nnz : int
-        Entries that a pass reads.
-    """
-
-    weight: float
-    entries: float
-    new: np.ndarray
-    units: Units
-    starts: list
-    nnz: int
 
 
 class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimator):
@@ -158,8 +104,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         if split:
             data, valid = _split(self, data, target, start.seed)
         batch_size = self._batch_size(len(data.used), start.terms[0])
-        fitted = self._grown(start, [start.data.used], data.used, batch_size)
-        self._fitted, schedule = fitted, Schedule.of(self, batch_size, start.seed)
+        self._fitted = fitted = grown(self, start, [start.data.used], data.used, batch_size)
+        schedule = Schedule.of(self, batch_size, start.seed)
         batcher = self._batcher(fitted, data.X)
         # The rows held out are of the same matrix.
         of_valid = batcher if split or valid is None else self._batcher(fitted, valid.X)
@@ -187,12 +133,11 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _fit_online(self, X, y, sample_weight, target_of, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         before = self._fitted if self.__sklearn_is_fitted__() else None
-        size = self._online_batch_size
+        size = 256 if self.batch_size == "auto" else self.batch_size
         start = self._begin(X, y, sample_weight, before, target_of, n_first=size)
         target, data = start.target, start.data
         batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
-        fitted = self._grown(start, batches, batches[0], size, in_stream=True)
-        self._fitted = fitted
+        self._fitted = fitted = grown(self, start, batches, batches[0], size, in_stream=True)
         batcher = self._batcher(fitted, data.X)
 
         def train_output(model, output):
@@ -222,15 +167,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             # Fields are inferred with stored zeros counted, and nothing else counts them.
             columns = self._make_columns(X, X.variables)
             seed = self._draw_seed()
-        return self._start(seed, target, columns, data._replace(X=without_stored_zeros(X)), before)
-
-    def _start(self, seed, target, columns, data=None, before=None):
-        crosses = self._make_crosses(columns.fields)
-        terms = [
-            self._make_terms(columns.fields, crosses, (seed, output))
-            for output in range(target.n_outputs)
-        ]
-        return Start(seed, target, columns, crosses, terms, before, data)
+        data = data._replace(X=without_stored_zeros(X))
+        return Start.of(self, seed, target, columns, before, data)
 
     def _make_columns(self, X, variables, **how):
         fields = self._make_fields(X, **how)
@@ -297,61 +235,12 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, start, batches, first, batch_size, in_stream=False):
-        """New models, or forks of those before, with the columns of `batches`.
-
-        A column joins with its first batch, whose values fix its units. The intercepts of
-        new models fit the rows `first`.
-        """
-        target, data, before = start.target, start.data, start.before
-        rows, part = np.concatenate(batches), Part(data.X, batches, data.weight)
-        new = start.columns.new_in(data.X, rows)
-        of_outputs = [target.of_output(data.y, output) for output in range(target.n_outputs)]
-        facts = Facts(
-            weight=np.inf if in_stream else float(data.weight[rows].sum()),
-            entries=float(before.entries if before else entries_per_row(data.X)[batches[0]].mean()),
-            new=new,
-            units=units_of(lambda do, *arguments: [do(part, *arguments)], new, before is None),
-            starts=[Sample(None, first, y, data.weight).start(target.loss) for y in of_outputs],
-            nnz=data.X.nnz,
-        )
-        return self._models(start, facts, min(batch_size, len(rows)), in_stream)
-
-    def _models(self, start, facts, batch_size, in_stream=False):
-        """New models, or forks of those before, from what is known of the data."""
-        seed, target, columns, crosses, terms, before, _ = start
-        settings = self._settings(columns.fields, facts.weight, facts.entries)
-        # The model, the best pass, and the model from before while it may come back.
-        copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
-        n_columns = len(columns) + len(facts.new)
-        n_features = 0 if before else len(columns.slot_of)
-        check_memory(terms[0], settings, n_columns, batch_size, len(terms), copies, n_features)
-        models = []
-        for output, its_terms in enumerate(terms):
-            if before:
-                before.models[output].check_continues(its_terms, settings)
-                model = before.models[output].fork(copied=not in_stream)
-                model.continue_with(its_terms, settings)
-            else:
-                model = Model(its_terms, settings, facts.starts[output])
-            model.add_columns(facts.new)
-            models.append(model)
-        columns = columns.extended(facts.new, facts.units)
-        # The size of a stream cannot be known: it is taken to be large.
-        n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
-        compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
-        return Fitted(seed, target, columns, facts.entries, compiles, crosses, models)
-
     def _batch_size(self, n_rows, terms):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
         most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
         return rows_per_batch(most, sum(term.per_row for term in terms))
-
-    @property
-    def _online_batch_size(self):
-        return 256 if self.batch_size == "auto" else self.batch_size
 
     def _for_each_output(self, fitted, do, on_interrupt=None):
         """Call ``do(model, output)`` for each output, on `n_jobs` threads.

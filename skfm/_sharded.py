@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from ._base import Data, Facts, raise_nothing_left
+from ._base import raise_nothing_left
 from ._callbacks import FitWatch
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
 from ._model import check_columns
@@ -33,6 +33,7 @@ from ._shards import (
     summary,
     weight_of,
 )
+from ._start import Data, Facts, Start, models_of
 from ._targets import sort_of
 from ._threads import n_threads
 from ._training import Schedule, rows_per_batch
@@ -151,7 +152,7 @@ class _ShardedFit:
         columns = learner._make_columns(shape, known.variables, scan=partial(_scan, each))
         draw = learner._draw_seed
         seed = self.checkpoint.seed(draw) if self.checkpoint else draw()
-        start = learner._start(seed, target, columns)
+        start = Start.of(learner, seed, target, columns)
         shards = self._encoded(raw, target, data.suffix)
         del raw, each  # or workers would keep what they hold
         summaries = self._summaries(shards, target)
@@ -172,7 +173,7 @@ class _ShardedFit:
         n_learned = sum(s.n_learned for s in summaries)
         batch_size = self._batch_size(n_learned, start.terms[0])
         facts = self._facts(shards, summaries, target, known.n_columns)
-        learner._fitted = learner._models(start, facts, batch_size // self.n_shards)
+        learner._fitted = models_of(learner, start, facts, batch_size // self.n_shards)
         samples = self._samples(shards, summaries, watched, target)
         del shards, watched
         self._train(about_fit, samples, Schedule.of(learner, batch_size, seed), splits)

@@ -11,10 +11,11 @@ import numpy as np
 from joblib import hash as digest_of
 from scipy.sparse import csr_array, issparse, vstack
 
-from ._base import Data, held_out
+from ._base import held_out
 from ._batch import Columns, as_csr, checked, occurring, without_stored_zeros
 from ._fields import scan
 from ._input import check_weight
+from ._start import Data
 from ._units import Part
 from ._variables import variables_of
 
