@@ -104,20 +104,20 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         if split:
             data, valid = _split(self, data, target, start.seed)
         batch_size = self._batch_size(len(data.used), start.terms[0])
-        self._fitted = fitted = grown(self, start, [start.data.used], data.used, batch_size)
+        self._fitted = grown(self, start, [start.data.used], data.used, batch_size)
         schedule = Schedule.of(self, batch_size, start.seed)
-        batcher = self._batcher(fitted, data.X)
+        batcher = self._batcher(data.X)
         # The rows held out are of the same matrix.
-        of_valid = batcher if split or valid is None else self._batcher(fitted, valid.X)
+        of_valid = batcher if split or valid is None else self._batcher(valid.X)
 
         def train_output(model, output):
             sample = _sample(batcher, data, target, output)
             watched = valid and _sample(of_valid, valid, target, output)
-            watch.train(output, sample, watched, schedule, split)
+            watch.train(model, output, sample, watched, schedule, split)
 
         watch = FitWatch(estimator, self, X, y, sample_weight)
         with watch, batcher.engine.announced(watch.tell_of_compiling):
-            self._for_each_output(fitted, train_output, watch.interrupted.set)
+            self._for_each_output(train_output, watch.interrupted.set)
         return data
 
     def _partial_fit(self, X, y, sample_weight, target_of):
@@ -137,14 +137,14 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         start = self._begin(X, y, sample_weight, before, target_of, n_first=size)
         target, data = start.target, start.data
         batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
-        self._fitted = fitted = grown(self, start, batches, batches[0], size, in_stream=True)
-        batcher = self._batcher(fitted, data.X)
+        self._fitted = grown(self, start, batches, batches[0], size, in_stream=True)
+        batcher = self._batcher(data.X)
 
         def train_output(model, output):
             sample = _sample(batcher, data, target, output)
             train_online(model, target.loss, sample, size, undo)
 
-        self._for_each_output(fitted, train_output)
+        self._for_each_output(train_output)
         return data
 
     # -- input ----------------------------------------------------------------------
@@ -153,8 +153,12 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """What a call begins with, given the model `before`, if any; see `_check_data`."""
         X = checked(self, X, before and before.columns.fields)
         check_columns(X.shape[1], f"X has {X.shape[1]} columns")
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, target_of, n_first=n_first)
+        if before:
+
+            def target_of(_):
+                return before.target.continued()
+
+        data, target = self._check_data(X, y, sample_weight, target_of, n_first=n_first)
         mean_weight = data.weight[data.used].mean()
         if mean_weight < _SMALL_WEIGHT:
             warn_user(
@@ -175,17 +179,16 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         fields.name_after(variables)
         return Columns(X.shape[1], fields)
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix="", n_first=None):
+    def _check_data(self, X, y, sample_weight, target_of, suffix="", n_first=None):
         """Validate the targets and weights of checked rows.
 
-        Messages call them by their names and `suffix`. A new target may depend on the first
-        `n_first` rows only.
+        Messages call them by their names and `suffix`.
 
         Returns
         -------
         data : Data
         target : Labels or Numbers
-            The one given, or ``target_of(each)``, see `Labels.of_data`.
+            ``target_of(each)``, see `Labels.of_data`, of the first `n_first` rows that are used.
         """
         if y is None:
             raise ValueError(
@@ -194,9 +197,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
         weight = check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
-        if target is None:
-            raw = Data(X, y, weight, np.flatnonzero(weight)[:n_first])
-            target = target_of(lambda function, *arguments: [function(raw, *arguments)])
+        raw = Data(X, y, weight, np.flatnonzero(weight)[:n_first])
+        target = target_of(lambda function, *arguments: [function(raw, *arguments)])
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError(BAD_CLASS_WEIGHT)
@@ -223,7 +225,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 f"{error}\nEncode X_val like X. A Pipeline passes it to its last step unchanged; "
                 "with Pipeline(transform_input=['X_val']) its steps encode it."
             ) from error
-        return self._check_data(X_val, y_val, sample_weight_val, start.target, suffix="_val")[0]
+        return self._check_data(X_val, y_val, sample_weight_val, lambda _: start.target, "_val")[0]
 
     def _can_split(self, n_rows):
         if self.early_stopping == "auto":
@@ -242,26 +244,27 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
         return rows_per_batch(most, sum(term.per_row for term in terms))
 
-    def _for_each_output(self, fitted, do, on_interrupt=None):
+    def _for_each_output(self, do, on_interrupt=None):
         """Call ``do(model, output)`` for each output, on `n_jobs` threads.
 
         A single output has them all to itself.
         """
-        models, n_jobs = fitted.models, n_threads(self.n_jobs)
+        models, n_jobs = self._fitted.models, n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with self._engine_of(fitted).threads(n_jobs):
+            with self._engine.threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
             for_each(models, do, n_workers, on_interrupt)
 
-    def _batcher(self, fitted, X, **how):
-        return Batcher(X, fitted.columns, fitted.crosses, self._engine_of(fitted), **how)
+    def _batcher(self, X, **how):
+        return Batcher(X, self._fitted.columns, self._fitted.crosses, self._engine, **how)
 
-    def _engine_of(self, fitted):
-        k = max(term.structure.get("k", 0) for term in fitted.models[0].terms)
-        return choose(self.engine, fitted.compiles, k)
+    @property
+    def _engine(self):
+        k = max(term.structure.get("k", 0) for term in self._fitted.models[0].terms)
+        return choose(self.engine, self._fitted.compiles, k)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -275,7 +278,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """
         models = self._fitted.models
         renumbers = any(model.needs_rows for model in models)
-        batcher = self._batcher(self._fitted, X, dtype=np.float64, renumbers=renumbers)
+        batcher = self._batcher(X, dtype=np.float64, renumbers=renumbers)
         rows = np.arange(X.shape[0]) if rows is None else rows
         return raw_scores(models, batcher, rows, n_threads(self.n_jobs))
 

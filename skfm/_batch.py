@@ -439,5 +439,10 @@ def positions(indptr, rows):
     """Where the entries of `rows` are stored, and how many each row has."""
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start
+    return ranges(start, length), length
+
+
+def ranges(start, length):
+    """The numbers from each start on, as many as its length says, one range after the other."""
     end = np.cumsum(length)
-    return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0), length
+    return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0)

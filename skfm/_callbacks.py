@@ -45,15 +45,13 @@ class FitWatch:
 
         return {"reconstruction_attributes": attributes}
 
-    def train(self, number, *how):
-        """Train one output, as `train` does, unless another was interrupted."""
-        fitted = self.learner._fitted
-        model = fitted.models[number]
+    def train(self, model, number, *how):
+        """Train the model of an output, as `train` does, unless another was interrupted."""
         if self.interrupted.is_set():
             model.history.outcome = "interrupted"
             return
         passes = self._passes_of(number)
-        train(model, fitted.target.loss, passes, *how)
+        train(model, self.learner._fitted.target.loss, passes, *how)
         passes.finish()
         if model.history.outcome == "interrupted":
             self.interrupted.set()

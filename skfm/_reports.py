@@ -114,7 +114,7 @@ def _extreme_value(model, data):
 
 def _largest(model, data):
     """The value that is largest in units of its column: see `Batcher.largest`."""
-    column, *value = model._batcher(model._fitted, data.X).largest(data.used)
+    column, *value = model._batcher(data.X).largest(data.used)
     return column_name(column, getattr(model, "feature_names_in_", None)), *value
 
 

@@ -348,7 +348,7 @@ class _ShardedFit:
         if sum(sizes):
             of_valid = self.run.start(cut_part, of_valid, [part] * self.n_shards)
             its_slots = each_of(self.run, of_valid)(slots_of)
-        engine = self.learner._engine_of(fitted).__name__.split(".")[-1]
+        engine = self.learner._engine.__name__.split(".")[-1]
         weight = sum(s.weight_learned for s in summaries)
 
         def of_output(number):
@@ -368,14 +368,14 @@ class _ShardedFit:
     def _train(self, about_fit, samples, schedule, splits):
         learner = self.learner
         fitted, watch = learner._fitted, FitWatch(about_fit[0], learner, *about_fit[1:])
-        engine = learner._engine_of(fitted)
+        engine = learner._engine
         with (
             watch,
             engine.announced(watch.tell_of_compiling),
             engine.threads(n_threads(learner.n_jobs)),
         ):
-            for number in range(len(fitted.models)):
+            for number, model in enumerate(fitted.models):
                 keeper = self.checkpoint and self.checkpoint.keeper(number)
-                watch.train(number, *samples(number), schedule, splits, keeper)
+                watch.train(model, number, *samples(number), schedule, splits, keeper)
         if self.checkpoint and not watch.interrupted.is_set():
             self.checkpoint.remove()

@@ -93,8 +93,8 @@ class Schedule(NamedTuple):
 
     @classmethod
     def of(cls, estimator, batch_size, seed):
-        e = estimator
-        return cls(e.max_iter, batch_size, e.shuffle, e.tol, e.n_iter_no_change, seed)
+        max_iter, shuffle, tol = estimator.max_iter, estimator.shuffle, estimator.tol
+        return cls(max_iter, batch_size, shuffle, tol, estimator.n_iter_no_change, seed)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._batch import as_csr, without_stored_zeros
+from ._batch import as_csr, ranges, without_stored_zeros
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
 from ._parameters import constrained, parameter
@@ -523,9 +523,7 @@ def _encode(variables, encodings):
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
     at, first = indptr[:-1].copy(), 0
     for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-        where = at
-        if counts is not None:
-            where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
+        where = at if counts is None else ranges(at, counts)
         column += first
         indices[where] = column
         if value is not None:

@@ -68,7 +68,7 @@ def test_every_class_is_held_out_by_its_share_as_far_as_that_can_be(counts, frac
         y = np.concatenate([y, np.zeros(100 - len(y), int)])
     X = np.ones((len(y), 1))
     model = FMClassifier(validation_fraction=fraction, random_state=seed, k=0)
-    data, target = model._check_data(X, y, None, None, model._target_of)
+    data, target = model._check_data(X, y, None, model._target_of)
     used, held_out = _split(model, data, target, seed)
     assert sorted([*used.used, *held_out.used]) == list(range(len(y)))
     n = len(held_out.used)
