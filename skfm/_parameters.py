@@ -5,6 +5,7 @@ Each group owns the documentation, the default values and the constraints of its
 """
 
 import inspect
+import sys
 from dataclasses import KW_ONLY, dataclass, field, fields
 from itertools import product
 from numbers import Integral, Real
@@ -287,20 +288,21 @@ def documented(paragraphs):
     """
 
     def decorate(cls):
+        if sys.flags.optimize > 1:  # python -OO leaves no docstrings
+            return constrained(cls)
         known = {}
         for group in filter(inspect.get_annotations, cls.__mro__):
             known |= _paragraphs(group)
         parameters = "\n".join(known[name] for name in inspect.signature(cls).parameters)
         lines = []
-        for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
+        for line in inspect.cleandoc(cls.__doc__).splitlines():
             name = line.strip()
             if name.startswith("@"):
                 text = {**paragraphs, "parameters": parameters}
                 text = inspect.cleandoc(text[name[1:]]).replace("CLASS", cls.__name__)
                 line = indent(text, line[: line.index("@")])
             lines.append(line)
-        if cls.__doc__:
-            cls.__doc__ = "\n".join(lines)
+        cls.__doc__ = "\n".join(lines)
         return constrained(cls)
 
     return decorate
