@@ -1,80 +1,32 @@
 """The estimator contract: what is checked, encoded and handed to the training loop."""
 
-from typing import NamedTuple
-
 import numpy as np
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._batch import Batcher, Columns, Units, checked, entries_per_row, without_stored_zeros
+from ._batch import Batcher, Columns, checked, without_stored_zeros
 from ._callbacks import FitWatch
 from ._compat import CallbackSupportMixin, fit_context
-from ._engine import choose, is_worth_compiling
-from ._fields import Fields, check_fields, warn_user
-from ._fitted import Fitted, Learned
+from ._engine import choose
+from ._fitted import Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
-from ._model import Model, check_columns, check_memory, parameters_per_column
+from ._model import check_columns
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
+from ._start import Data, Start, grown
 from ._threads import for_each, n_threads, one_blas_thread
-from ._training import Sample, Schedule, raw_scores, rows_per_batch, train, train_online
-from ._units import Part, units_of
+from ._training import Sample, Schedule, raw_scores, rows_per_batch, train_online
+from ._warnings import warn_user
 
 # early_stopping="auto" holds out validation rows from this many rows on.
-AUTO_ROWS = 100
+_AUTO_ROWS = 100
 
 # Rows per step of "auto" where there are few.
 _SMALLEST_BATCH = 2
 
 # Average weights below which models were seen to stop before they had learned.
 _SMALL_WEIGHT = 0.02
-
-
-class Data(NamedTuple):
-    """Checked input: canonical CSR, encoded targets, weights, numbers of the rows used."""
-
-    X: csr_array
-    y: np.ndarray
-    weight: np.ndarray
-    used: np.ndarray
-
-
-class Start(NamedTuple):
-    """What a call trains on, and what it keeps of the model that it goes on with."""
-
-    seed: int
-    target: object
-    fields: Fields
-    data: Data
-
-
-class Facts(NamedTuple):
-    """What new models depend on in the data.
-
-    Attributes
-    ----------
-    weight : float
-        Of all rows; infinite in a stream.
-    entries : float
-        Entries per row.
-    new : ndarray
-        Columns that join, ascending.
-    units : Units
-        Theirs.
-    starts : list of float
-        The best constant score of each output.
-    nnz : int
-        Entries that a pass reads.
-    """
-
-    weight: float
-    entries: float
-    new: np.ndarray
-    units: Units
-    starts: list
-    nnz: int
 
 
 class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimator):
@@ -146,37 +98,26 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """Fit this copy of the estimator; return the data."""
         before = self._fitted if self.warm_start and self.__sklearn_is_fitted__() else None
         start = self._begin(X, y, sample_weight, before, self._target_of)
-        seed, target, fields, data = start
-        valid = self._check_validation(X_val, y_val, sample_weight_val, target, fields)
-        learned = data.used
-        split = valid is None and self._can_split(data)
+        target, data = start.target, start.data
+        valid = self._check_validation(X_val, y_val, sample_weight_val, start)
+        split = valid is None and self._can_split(len(data.used))
         if split:
-            data, valid = _split(self, data, target, seed)
-        batch_size = self._batch_size(len(data.used), fields)
-        fitted = self._grown(before, start, [learned], data.used, batch_size)
-        self._fitted = fitted
-        schedule = Schedule(
-            self.max_iter, batch_size, self.shuffle, self.tol, self.n_iter_no_change, seed
-        )
-        batcher = self._batcher(fitted, data.X)
+            data, valid = _split(self, data, target, start.seed)
+        batch_size = self._batch_size(len(data.used), start.terms[0])
+        self._fitted = grown(self, start, [start.data.used], data.used, batch_size)
+        schedule = Schedule.of(self, batch_size, start.seed)
+        batcher = self._batcher(data.X)
         # The rows held out are of the same matrix.
-        of_valid = batcher if split or valid is None else self._batcher(fitted, valid.X)
+        of_valid = batcher if split or valid is None else self._batcher(valid.X)
 
         def train_output(model, output):
-            if watch.interrupted.is_set():
-                model.history.outcome = "interrupted"
-                return
-            passes = watch.output(output)
             sample = _sample(batcher, data, target, output)
             watched = valid and _sample(of_valid, valid, target, output)
-            train(model, target.loss, sample, watched, schedule, passes, learn_valid=split)
-            passes.finish()
-            if model.history.outcome == "interrupted":
-                watch.interrupted.set()
+            watch.train(model, output, sample, watched, schedule, split)
 
         watch = FitWatch(estimator, self, X, y, sample_weight)
         with watch, batcher.engine.announced(watch.tell_of_compiling):
-            self._for_each_output(fitted, train_output, watch.interrupted.set)
+            self._for_each_output(train_output, watch.interrupted.set)
         return data
 
     def _partial_fit(self, X, y, sample_weight, target_of):
@@ -192,45 +133,53 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _fit_online(self, X, y, sample_weight, target_of, undo):
         """Train this copy of the estimator on some more rows; return the data."""
         before = self._fitted if self.__sklearn_is_fitted__() else None
-        start = self._begin(X, y, sample_weight, before, target_of)
-        target, data, size = start.target, start.data, self._online_batch_size
+        size = 256 if self.batch_size == "auto" else self.batch_size
+        start = self._begin(X, y, sample_weight, before, target_of, n_first=size)
+        target, data = start.target, start.data
         batches = [data.used[at : at + size] for at in range(0, len(data.used), size)]
-        fitted = self._grown(before, start, batches, batches[0], size, in_stream=True)
-        self._fitted = fitted
-        batcher = self._batcher(fitted, data.X)
+        self._fitted = grown(self, start, batches, batches[0], size, in_stream=True)
+        batcher = self._batcher(data.X)
 
         def train_output(model, output):
             sample = _sample(batcher, data, target, output)
             train_online(model, target.loss, sample, size, undo)
 
-        self._for_each_output(fitted, train_output)
+        self._for_each_output(train_output)
         return data
 
     # -- input ----------------------------------------------------------------------
 
-    def _begin(self, X, y, sample_weight, before, target_of):
-        """What a call trains on: that of the model `before`, if any, with new data."""
-        X = checked(self, X, reset=before is None)
+    def _begin(self, X, y, sample_weight, before, target_of, n_first=None):
+        """What a call begins with, given the model `before`, if any; see `_check_data`."""
+        X = checked(self, X, before and before.columns.fields)
         check_columns(X.shape[1], f"X has {X.shape[1]} columns")
         if before:
-            before.columns.fields.check_order(X.variables)
-        known = before and before.target.continued()
-        data, target = self._check_data(X, y, sample_weight, known, target_of)
+
+            def target_of(_):
+                return before.target.continued()
+
+        data, target = self._check_data(X, y, sample_weight, target_of, n_first=n_first)
         mean_weight = data.weight[data.used].mean()
         if mean_weight < _SMALL_WEIGHT:
             warn_user(
                 f"The row weights are {mean_weight:.3g} on average. Steps are bounded, so the "
-                "model learns little from weights this small. Divide them by their mean.",
-                UserWarning,
+                "model learns little from weights this small. Divide them by their mean."
             )
-        # Fields are inferred with stored zeros counted, and nothing else counts them.
-        fields = before.columns.fields if before else self._make_fields(X)
-        if not before:
-            fields.name_after(X.variables)
-        seed = before.seed if before else self._draw_seed()
-        return Start(seed, target, fields, data._replace(X=without_stored_zeros(X)))
+        if before:
+            seed, columns = before.seed, before.columns
+        else:
+            # Fields are inferred with stored zeros counted, and nothing else counts them.
+            columns = self._make_columns(X, X.variables)
+            seed = self._draw_seed()
+        data = data._replace(X=without_stored_zeros(X))
+        return Start.of(self, seed, target, columns, before, data)
 
-    def _check_data(self, X, y, sample_weight, target, target_of=None, suffix=""):
+    def _make_columns(self, X, variables, **how):
+        fields = self._make_fields(X, **how)
+        fields.name_after(variables)
+        return Columns(X.shape[1], fields)
+
+    def _check_data(self, X, y, sample_weight, target_of, suffix="", n_first=None):
         """Validate the targets and weights of checked rows.
 
         Messages call them by their names and `suffix`.
@@ -239,7 +188,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         -------
         data : Data
         target : Labels or Numbers
-            The one given, or ``target_of(each)``, see `Labels.of_data`.
+            ``target_of(each)``, see `Labels.of_data`, of the first `n_first` rows that are used.
         """
         if y is None:
             raise ValueError(
@@ -248,9 +197,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         y = self._target_type.check(y, f"y{suffix}")
         check_consistent_length(X, y)
         weight = check_weight(sample_weight, X.shape[0], f"sample_weight{suffix}")
-        if target is None:
-            raw = Data(X, y, weight, np.flatnonzero(weight))
-            target = target_of(lambda function, *arguments: [function(raw, *arguments)])
+        raw = Data(X, y, weight, np.flatnonzero(weight)[:n_first])
+        target = target_of(lambda function, *arguments: [function(raw, *arguments)])
         y, weight = target.encode(y, weight, f"y{suffix}")
         if not 0 < weight.sum() < MAX_WEIGHT:
             raise ValueError(BAD_CLASS_WEIGHT)
@@ -267,22 +215,21 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             raise ValueError("X_val and y_val are for early stopping, but early_stopping=False.")
         return True
 
-    def _check_validation(self, X_val, y_val, sample_weight_val, target, fields):
+    def _check_validation(self, X_val, y_val, sample_weight_val, start):
         if not self._has_validation(X_val, y_val, sample_weight_val):
             return None
         try:
-            X_val = checked(self, X_val, name="X_val")
-            fields.check_order(X_val.variables)
+            X_val = checked(self, X_val, start.columns.fields, "X_val")
         except ValueError as error:
             raise ValueError(
                 f"{error}\nEncode X_val like X. A Pipeline passes it to its last step unchanged; "
                 "with Pipeline(transform_input=['X_val']) its steps encode it."
             ) from error
-        return self._check_data(X_val, y_val, sample_weight_val, target, suffix="_val")[0]
+        return self._check_data(X_val, y_val, sample_weight_val, lambda _: start.target, "_val")[0]
 
-    def _can_split(self, data):
+    def _can_split(self, n_rows):
         if self.early_stopping == "auto":
-            return len(data.used) >= AUTO_ROWS
+            return n_rows >= _AUTO_ROWS
         return self.early_stopping
 
     # -- training -------------------------------------------------------------------
@@ -290,89 +237,34 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(2**31 - 1)
 
-    def _grown(self, before, start, batches, first, batch_size, in_stream=False):
-        """New models, or forks of those `before`, with the columns of `batches`.
-
-        A column joins with its first batch, whose values fix its units. The intercepts of
-        new models fit the rows `first`.
-        """
-        seed, target, fields, data = start
-        rows = np.concatenate(batches)
-        columns = before.columns if before else Columns(data.X.shape[1], fields)
-        new, part = columns.new_in(data.X, rows), Part(data.X, batches, data.weight)
-        starts = []
-        for output in range(target.n_outputs):
-            y, weight = target.of_output(data.y[first], output), data.weight[first]
-            starts.append(target.loss.start(target.loss.sum(y, weight), weight.sum()))
-        facts = Facts(
-            weight=np.inf if in_stream else float(data.weight[rows].sum()),
-            entries=float(before.entries if before else entries_per_row(data.X)[batches[0]].mean()),
-            new=new,
-            units=units_of(lambda do, *arguments: [do(part, *arguments)], new, before is None),
-            starts=starts,
-            nnz=data.X.nnz,
-        )
-        batch_size = min(batch_size, len(rows))
-        return self._models(before, seed, target, columns, facts, batch_size, in_stream)
-
-    def _models(self, before, seed, target, columns, facts, batch_size, in_stream=False):
-        """New models, or forks of those `before`, from what is known of the data."""
-        crosses = self._make_crosses(columns.fields)
-        outputs = range(target.n_outputs)
-        terms = [self._make_terms(columns.fields, crosses, (seed, output)) for output in outputs]
-        settings = self._settings(columns.fields, facts.weight, facts.entries)
-        # The model, the best pass, and the model from before while it may come back.
-        copies = 3 if self.__sklearn_is_fitted__() and not in_stream else 2
-        n_columns = len(columns) + len(facts.new)
-        n_features = 0 if before else len(columns.slot_of)
-        check_memory(terms[0], settings, n_columns, batch_size, len(terms), copies, n_features)
-        models = []
-        for output in outputs:
-            if before:
-                before.models[output].check_continues(terms[output], settings)
-                models.append(before.models[output].fork(copied=not in_stream))
-                models[output].continue_with(terms[output], settings)
-            else:
-                models.append(Model(terms[output], settings, facts.starts[output]))
-            models[output].add_columns(facts.new)
-        columns = columns.extended(facts.new, facts.units)
-        # The size of a stream cannot be known: it is taken to be large.
-        n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
-        compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
-        return Fitted(seed, target, columns, facts.entries, compiles, crosses, models)
-
-    def _batch_size(self, n_rows, fields):
+    def _batch_size(self, n_rows, terms):
         """Rows per step of `fit`: large batches are faster, but a pass needs steps."""
         if self.batch_size != "auto":
             return self.batch_size
         most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
-        terms = self._make_terms(fields, self._make_crosses(fields), (0, 0))
         return rows_per_batch(most, sum(term.per_row for term in terms))
 
-    @property
-    def _online_batch_size(self):
-        return 256 if self.batch_size == "auto" else self.batch_size
-
-    def _for_each_output(self, fitted, do, on_interrupt=None):
+    def _for_each_output(self, do, on_interrupt=None):
         """Call ``do(model, output)`` for each output, on `n_jobs` threads.
 
         A single output has them all to itself.
         """
-        models, n_jobs = fitted.models, n_threads(self.n_jobs)
+        models, n_jobs = self._fitted.models, n_threads(self.n_jobs)
         n_workers = min(n_jobs, len(models))
         if n_workers == 1:
-            with self._engine_of(fitted).threads(n_jobs):
+            with self._engine.threads(n_jobs):
                 for output, model in enumerate(models):
                     do(model, output)
         else:
             for_each(models, do, n_workers, on_interrupt)
 
-    def _batcher(self, fitted, X, **how):
-        return Batcher(X, fitted.columns, fitted.crosses, self._engine_of(fitted), **how)
+    def _batcher(self, X, **how):
+        return Batcher(X, self._fitted.columns, self._fitted.crosses, self._engine, **how)
 
-    def _engine_of(self, fitted):
-        k = max(term.structure.get("k", 0) for term in fitted.models[0].terms)
-        return choose(self.engine, fitted.compiles, k)
+    @property
+    def _engine(self):
+        k = max(term.structure.get("k", 0) for term in self._fitted.models[0].terms)
+        return choose(self.engine, self._fitted.compiles, k)
 
     def _make_crosses(self, fields):
         """Which fields the model crosses, None if it does not."""
@@ -386,15 +278,13 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         """
         models = self._fitted.models
         renumbers = any(model.needs_rows for model in models)
-        batcher = self._batcher(self._fitted, X, dtype=np.float64, renumbers=renumbers)
+        batcher = self._batcher(X, dtype=np.float64, renumbers=renumbers)
         rows = np.arange(X.shape[0]) if rows is None else rows
         return raw_scores(models, batcher, rows, n_threads(self.n_jobs))
 
     def _predict_raw(self, X):
         check_is_fitted(self)
-        X = checked(self, X)
-        self._fitted.columns.fields.check_order(X.variables)
-        return self._raw(X)
+        return self._raw(checked(self, X, self._fitted.columns.fields))
 
 
 def _split(estimator, data, target, seed):
@@ -435,16 +325,3 @@ def _sample(batcher, data, target, output):
     """The rows and targets of an output, which may be fitted beside others."""
     y = target.of_output(data.y, output)
     return Sample(batcher.sibling(), data.used, y, data.weight)
-
-
-class FieldsBase:
-    """What models share that pool columns by field."""
-
-    def _make_fields(self, X, **how):
-        return check_fields(self.fields, X, **how)
-
-    @property
-    def fields_(self):
-        """Field of each column, of shape (n_features,); built on request."""
-        fields = self._fitted.columns.fields
-        return fields.labels_of(np.arange(fields.n_features))

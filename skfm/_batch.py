@@ -26,18 +26,18 @@ FEW_ROWS = 16
 ROUNDINGS = 16
 
 
-def checked(estimator, X, reset=False, name="X"):
+def checked(estimator, X, fields, name="X"):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
-    With `reset` the estimator notes the number and the names of the columns. The matrix keeps
-    what a FieldEncoder notes on it as `variables`. Messages call it `name`.
+    Its columns have to be those that the estimator knows, in the `fields` of its model; where
+    these are None it notes down their number and names. The matrix keeps what a FieldEncoder
+    notes on it as `variables`. Messages call it `name`.
     """
     variables = variables_of(X)
     check_matrix(X, name, vars(estimator).get("feature_names_in_"))
+    how = {"reset": fields is None, "accept_sparse": "csr", "ensure_all_finite": False}
     try:
-        X = as_csr(
-            validate_data(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
-        )
+        X = as_csr(validate_data(estimator, X, **how))
     except ValueError as error:
         if not _has_text(X):
             raise
@@ -47,6 +47,8 @@ def checked(estimator, X, reset=False, name="X"):
         ) from error
     check_finite(X, vars(estimator).get("feature_names_in_"), name)
     X.variables = variables
+    if fields:
+        fields.check_order(variables)
     return X
 
 
@@ -215,6 +217,12 @@ class Columns:
         shift, scale = self.units
         in_units = (values - shift.take(slots)) / scale.take(slots)
         return np.clip(in_units, -MAX_VALUE, MAX_VALUE)
+
+    def pooled_shifts(self, V):
+        """The shifts of all columns pooled by field, each times its row of V."""
+        pooled = np.zeros((self.fields.n_fields, *V.shape[1:]))
+        np.add.at(pooled, self.field, (self.units.shift * V.T).T)
+        return pooled
 
     def per_value(self, table):
         """Parameters of the columns for values of the matrix instead of those in units."""
@@ -433,5 +441,10 @@ def positions(indptr, rows):
     """Where the entries of `rows` are stored, and how many each row has."""
     start = indptr.take(rows)
     length = indptr.take(rows + 1) - start
+    return ranges(start, length), length
+
+
+def ranges(start, length):
+    """The numbers from each start on, as many as its length says, one range after the other."""
     end = np.cumsum(length)
-    return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0), length
+    return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0)

@@ -3,6 +3,8 @@
 import copy
 import threading
 
+from ._training import train
+
 
 class FitWatch:
     """The tasks of one fit: the fit itself, its outputs if several, and their passes.
@@ -43,7 +45,18 @@ class FitWatch:
 
         return {"reconstruction_attributes": attributes}
 
-    def output(self, number):
+    def train(self, model, number, *how):
+        """Train the model of an output, as `train` does, unless another was interrupted."""
+        if self.interrupted.is_set():
+            model.history.outcome = "interrupted"
+            return
+        passes = self._passes_of(number)
+        train(model, self.learner._fitted.target.loss, passes, *how)
+        passes.finish()
+        if model.history.outcome == "interrupted":
+            self.interrupted.set()
+
+    def _passes_of(self, number):
         """What the training loop of one output talks to."""
         if self.n_outputs == 1:
             return PassWatch(self, self.root, "")

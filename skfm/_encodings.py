@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import murmurhash3_32
 
-from ._batch import MAX_VALUE, ROUNDINGS, row_of_entries
+from ._batch import MAX_VALUE, ROUNDINGS, ranges, row_of_entries
 from ._variables import all_as_read, as_read, distinct, text_of
 
 # What may follow the name of a variable in the name of a column.
@@ -386,8 +386,7 @@ class Buckets:
         columns[[text is None for text in texts]] = 0
         lengths = np.array([*map(len, parts)])
         counts = lengths[cells.codes]
-        start = (np.cumsum(lengths) - lengths)[cells.codes]
-        which = np.arange(counts.sum()) + np.repeat(start - np.cumsum(counts) + counts, counts)
+        which = ranges((np.cumsum(lengths) - lengths)[cells.codes], counts)
         weight = 1 / counts if self.pooling == "mean" else np.ones(len(counts))
         return Slots(columns[which], np.repeat(weight, counts).astype(np.float32), counts)
 

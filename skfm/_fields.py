@@ -1,14 +1,13 @@
 """Which columns belong together: inferring, checking and storing fields."""
 
 import numbers
-import sys
-import warnings
 
 import numpy as np
 from sklearn.utils import check_array
 
 from ._batch import as_csr, entries_per_row, next_columns
 from ._input import check_matrix
+from ._warnings import warn_user
 
 MANY_FIELDS = 256
 
@@ -98,8 +97,7 @@ def check_fields(fields, X, scan=scan):
             warn_user(
                 f"The fields inferred from X ({found.n_fields}) are a guess: {doubt}. Pass "
                 "fields= (the number of blocks of equal width, or the field of each column) to be "
-                "sure.",
-                UserWarning,
+                "sure."
             )
         return found
     if isinstance(fields, numbers.Integral) and not isinstance(fields, bool):
@@ -121,15 +119,6 @@ def check_fields(fields, X, scan=scan):
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     labels, ids = np.unique(ids[starts], return_inverse=True)
     return Fields(starts, ids, n_features, labels)
-
-
-def warn_user(message, category):
-    """Warn at the line outside of this package and scikit-learn that led here."""
-    level, frame = 1, sys._getframe(1)
-    # Code that `exec` runs may have no name.
-    while frame and frame.f_globals.get("__name__", "").split(".")[0] in ("skfm", "sklearn"):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level + 1)
 
 
 def _describe(ids):

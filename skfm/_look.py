@@ -23,9 +23,8 @@ class Look:
 
     def __init__(self, model, X, fields, feature_names):
         steps, estimator = unwrap(model)
-        X = checked(estimator, X if steps is None else steps.transform(X))
         self.fitted, self.columns = estimator._fitted, estimator._fitted.columns
-        self.columns.fields.check_order(X.variables)
+        X = checked(estimator, X if steps is None else steps.transform(X), self.columns.fields)
         self.names = Names(steps, estimator, X.variables, fields, feature_names)
         self.reported, self.field_names = self.names.reported_fields()
         # The reference engine in float64: compiled ones differ from it by rounding only.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import FactorizationBase, FieldsBase
+from ._base import FactorizationBase
 from ._fields import Fields
 from ._paragraphs import PARAGRAPHS
 from ._parameters import (
@@ -71,7 +71,7 @@ class _FactorizationMachine(Training, Factorization, FactorizationBase):
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
-class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
+class _FieldAwareMachine(WithFields, _FactorizationMachine):
     """The field-aware machine: factors for each field that a column can meet."""
 
     def _factors_rate(self, fields, entries):
@@ -95,7 +95,7 @@ class _FieldAwareMachine(FieldsBase, WithFields, _FactorizationMachine):
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
-class _FieldWeightedMachine(FieldsBase, FieldWeights, WithFields, _FactorizationMachine):
+class _FieldWeightedMachine(FieldWeights, WithFields, _FactorizationMachine):
     """The field-weighted machine: a weight for each pair of fields."""
 
     def _make_terms(self, fields, crosses, key):

@@ -1,27 +1,36 @@
 """The parameters of the estimators, by groups.
 
 Each group owns the documentation, the default values and the constraints of its parameters.
-`documented` puts them into the docstring of a public class, in the order of its signature.
+`documented` hands them on to a public class, in the order of its signature.
 """
 
 import inspect
-from dataclasses import KW_ONLY, dataclass
+import sys
+from dataclasses import KW_ONLY, dataclass, field, fields
 from itertools import product
 from numbers import Integral, Real
 from textwrap import dedent, indent
 
+import numpy as np
+
 from ._compat import Interval, Options, StrOptions
+from ._fields import check_fields
 from ._solvers import SOLVERS
 from ._terms import ACTIVATIONS
 
 # Parameters and solver states are float32. These bounds keep their products finite.
-_RATE = [Interval(Real, 1e-10, 1e6, closed="both")]
-_PENALTY = [Interval(Real, 0, 1e9, closed="both")]
-_COUNT = [Interval(Integral, 0, None, closed="left")]
-_NUMBER = [Interval(Integral, 1, None, closed="left")]
+_RATE = Interval(Real, 1e-10, 1e6, closed="both")
+_PENALTY = Interval(Real, 0, 1e9, closed="both")
+_COUNT = Interval(Integral, 0, None, closed="left")
+_NUMBER = Interval(Integral, 1, None, closed="left")
 
 # Live: a solver that is added to the table later is accepted, if not in a pair.
 _SOLVER = StrOptions(SOLVERS.keys())
+
+
+def parameter(default, *constraints):
+    """A parameter: its default value, and what scikit-learn checks it against, any of these."""
+    return field(default=default, metadata={"constraints": [*constraints]})
 
 
 @dataclass(repr=False, eq=False)
@@ -57,28 +66,16 @@ class Factorization:
         Standard deviation of the initial factors.
     """
 
-    k: int = 8
+    k: int = parameter(8, _COUNT)
     _: KW_ONLY
-    solver: str = "adagrad"
-    learning_rate: float = 0.1
-    ftrl_beta: float = 1.0
-    l1_linear: float = 0.0
-    l2_linear: float = 1e-3
-    l1_factors: float = 0.0
-    l2_factors: float | str = "auto"
-    init_scale: float = 0.03
-
-    _constraints = {
-        "k": _COUNT,
-        "solver": [_SOLVER],
-        "learning_rate": _RATE,
-        "ftrl_beta": _RATE,
-        "l1_linear": _PENALTY,
-        "l2_linear": _PENALTY,
-        "l1_factors": _PENALTY,
-        "l2_factors": [*_PENALTY, StrOptions({"auto"})],
-        "init_scale": _PENALTY,
-    }
+    solver: str = parameter("adagrad", _SOLVER)
+    learning_rate: float = parameter(0.1, _RATE)
+    ftrl_beta: float = parameter(1.0, _RATE)
+    l1_linear: float = parameter(0.0, _PENALTY)
+    l2_linear: float = parameter(1e-3, _PENALTY)
+    l1_factors: float = parameter(0.0, _PENALTY)
+    l2_factors: float | str = parameter("auto", _PENALTY, StrOptions({"auto"}))
+    init_scale: float = parameter(0.03, _PENALTY)
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -89,9 +86,7 @@ class FieldWeights:
         every row.
     """
 
-    l2_field_weights: float = 0.0
-
-    _constraints = {"l2_field_weights": _PENALTY}
+    l2_field_weights: float = parameter(0.0, _PENALTY)
 
 
 @dataclass(repr=False, eq=False)
@@ -146,42 +141,25 @@ class WideAndDeep:
         `interactions`. Layers are initialized as in Glorot & Bengio (2010).
     """
 
-    k: int = 8
+    k: int = parameter(8, _COUNT)
     _: KW_ONLY
-    solver: tuple | str = ("ftrl", "adagrad")
-    ftrl_beta: float = 1.0
-    hidden_layer_sizes: tuple = (64, 32)
-    activation: str = "relu"
-    dropout: float = 0.0
-    interactions: bool = False
-    crosses: object = None
-    n_cross_buckets: int = 2**18
-    wide_learning_rate: float = 0.1
-    wide_l1: float = 0.0
-    wide_l2: float = 1e-3
-    deep_learning_rate: float = 0.05
-    deep_l2: float = 1e-3
-    layers_l2: float = 1e-4
-    init_scale: float | str = "auto"
-
-    _constraints = {
-        "k": _COUNT,
-        "solver": [_SOLVER, Options(tuple, set(product(SOLVERS, SOLVERS)))],
-        "ftrl_beta": _RATE,
-        "hidden_layer_sizes": ["array-like", *_NUMBER],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "interactions": ["boolean"],
-        "crosses": [StrOptions({"all"}), "array-like", None],
-        "n_cross_buckets": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "wide_learning_rate": _RATE,
-        "wide_l1": _PENALTY,
-        "wide_l2": _PENALTY,
-        "deep_learning_rate": _RATE,
-        "deep_l2": _PENALTY,
-        "layers_l2": _PENALTY,
-        "init_scale": [*_PENALTY, StrOptions({"auto"})],
-    }
+    solver: tuple | str = parameter(
+        ("ftrl", "adagrad"), _SOLVER, Options(tuple, set(product(SOLVERS, SOLVERS)))
+    )
+    ftrl_beta: float = parameter(1.0, _RATE)
+    hidden_layer_sizes: tuple = parameter((64, 32), "array-like", _NUMBER)
+    activation: str = parameter("relu", StrOptions(set(ACTIVATIONS)))
+    dropout: float = parameter(0.0, Interval(Real, 0, 1, closed="left"))
+    interactions: bool = parameter(False, "boolean")
+    crosses: object = parameter(None, StrOptions({"all"}), "array-like", None)
+    n_cross_buckets: int = parameter(2**18, Interval(Integral, 1, 2**31 - 1, closed="both"))
+    wide_learning_rate: float = parameter(0.1, _RATE)
+    wide_l1: float = parameter(0.0, _PENALTY)
+    wide_l2: float = parameter(1e-3, _PENALTY)
+    deep_learning_rate: float = parameter(0.05, _RATE)
+    deep_l2: float = parameter(1e-3, _PENALTY)
+    layers_l2: float = parameter(1e-4, _PENALTY)
+    init_scale: float | str = parameter("auto", _PENALTY, StrOptions({"auto"}))
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -195,7 +173,14 @@ class WithFields:
 
     fields: object = None
 
-    _constraints = {}
+    def _make_fields(self, X, **how):
+        return check_fields(self.fields, X, **how)
+
+    @property
+    def fields_(self):
+        """Field of each column, of shape (n_features,); built on request."""
+        fields = self._fitted.columns.fields
+        return fields.labels_of(np.arange(fields.n_features))
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -249,33 +234,20 @@ class Training:
         Whether `fit` prints a line per pass, and a line when numba compiles.
     """
 
-    batch_size: int | str = "auto"
-    max_iter: int = 100
-    shuffle: bool = True
-    tol: float | None = 1e-4
-    early_stopping: bool | str = "auto"
-    validation_fraction: float = 0.1
-    n_iter_no_change: int = 3
-    warm_start: bool = False
-    engine: str = "auto"
-    n_jobs: int | None = None
-    random_state: object = None
-    verbose: bool | int = False
-
-    _constraints = {
-        "batch_size": [*_NUMBER, StrOptions({"auto"})],
-        "max_iter": _NUMBER,
-        "shuffle": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
-        "early_stopping": [StrOptions({"auto"}), "boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": _NUMBER,
-        "warm_start": ["boolean"],
-        "engine": [StrOptions({"auto", "numpy", "numba"})],
-        "n_jobs": [*_NUMBER, Interval(Integral, None, -1, closed="right"), None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    batch_size: int | str = parameter("auto", _NUMBER, StrOptions({"auto"}))
+    max_iter: int = parameter(100, _NUMBER)
+    shuffle: bool = parameter(True, "boolean")
+    tol: float | None = parameter(1e-4, Interval(Real, 0, None, closed="left"), None)
+    early_stopping: bool | str = parameter("auto", StrOptions({"auto"}), "boolean")
+    validation_fraction: float = parameter(0.1, Interval(Real, 0, 1, closed="neither"))
+    n_iter_no_change: int = parameter(3, _NUMBER)
+    warm_start: bool = parameter(False, "boolean")
+    engine: str = parameter("auto", StrOptions({"auto", "numpy", "numba"}))
+    n_jobs: int | None = parameter(
+        None, _NUMBER, Interval(Integral, None, -1, closed="right"), None
+    )
+    random_state: object = parameter(None, "random_state")
+    verbose: bool | int = parameter(False, "verbose")
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
@@ -286,9 +258,9 @@ class ClassWeight:
         probabilities then refer to the weighted class frequencies.
     """
 
-    class_weight: dict | str | None = None
-
-    _constraints = {"class_weight": [dict, StrOptions({"balanced"}), None]}
+    class_weight: dict | str | None = parameter(  # noqa: RUF009
+        None, dict, StrOptions({"balanced"}), None
+    )
 
 
 def _paragraphs(group):
@@ -301,6 +273,14 @@ def _paragraphs(group):
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
+def constrained(cls):
+    """Give a public class the constraints of its parameters."""
+    cls._parameter_constraints = {
+        each.name: each.metadata["constraints"] for each in fields(cls) if each.metadata
+    }
+    return cls
+
+
 def documented(paragraphs):
     """Give a public class its constraints, and fill in its docstring.
 
@@ -308,22 +288,21 @@ def documented(paragraphs):
     """
 
     def decorate(cls):
-        groups = [base for base in cls.__mro__ if "_constraints" in vars(base)]
-        cls._parameter_constraints, known = {}, {}
-        for group in groups:
-            cls._parameter_constraints |= group._constraints
+        if sys.flags.optimize > 1:  # python -OO leaves no docstrings
+            return constrained(cls)
+        known = {}
+        for group in filter(inspect.get_annotations, cls.__mro__):
             known |= _paragraphs(group)
         parameters = "\n".join(known[name] for name in inspect.signature(cls).parameters)
         lines = []
-        for line in inspect.cleandoc(cls.__doc__ or "").splitlines():
+        for line in inspect.cleandoc(cls.__doc__).splitlines():
             name = line.strip()
             if name.startswith("@"):
                 text = {**paragraphs, "parameters": parameters}
                 text = inspect.cleandoc(text[name[1:]]).replace("CLASS", cls.__name__)
                 line = indent(text, line[: line.index("@")])
             lines.append(line)
-        if cls.__doc__:
-            cls.__doc__ = "\n".join(lines)
-        return cls
+        cls.__doc__ = "\n".join(lines)
+        return constrained(cls)
 
     return decorate

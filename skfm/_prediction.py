@@ -176,15 +176,9 @@ class Regressor(RegressorMixin, FactorizationBase):
         ValueError
             As `fit` does.
         """
-        return self._partial_fit(X, y, sample_weight, self._target_of_first)
-
-    def _target_of_first(self, each):
-        def first(data):
-            return data._replace(used=data.used[: self._online_batch_size])
-
-        return self._target_of(
-            lambda function, *arguments: each(lambda data: function(first(data), *arguments))
-        ).continued()
+        return self._partial_fit(
+            X, y, sample_weight, lambda each: self._target_of(each).continued()
+        )
 
     def predict(self, X):
         """Predict target values.

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ._batch import FEW_ROWS
-from ._fields import warn_user
 from ._input import column_name
+from ._warnings import warn_user
 
 # Raw scores this close to each other (log-odds, standard deviations) count as constant.
 _NEGLIGIBLE = 0.01
@@ -83,38 +83,39 @@ def warn_of_units(model, before, data):
     if begins and fixed:
         warn_user(
             f"The first call to partial_fit fixes {' and '.join(fixed)}, and it has only "
-            f"{len(data.used)} rows. Begin with at least {FEW_ROWS} typical rows.",
-            UserWarning,
+            f"{len(data.used)} rows. Begin with at least {FEW_ROWS} typical rows."
         )
     elif scale is not None and not 1 / _OUT_OF_UNIT < scale < _OUT_OF_UNIT:
         warn_user(
             f"The first rows fixed the scale of y, but the targets of this call are {scale:.3g} "
-            "times as large. Begin with typical rows, or divide y by its standard deviation.",
-            UserWarning,
+            "times as large. Begin with typical rows, or divide y by its standard deviation."
         )
     if plain and np.abs(data.X.data).max(initial=0) <= _OUT_OF_UNIT:
         return
-    column, _, units = model._batcher(fitted, data.X).largest(data.used)
+    name, _, units = _largest(model, data)
     if units > _OUT_OF_UNIT:
-        name = column_name(column, getattr(model, "feature_names_in_", None))
         warn_user(
             f"The first batch in which {name} occurred fixed its unit, and this call has values "
             f"more than {_OUT_OF_UNIT} times as large. Begin the stream with typical rows, or "
-            "clip outliers.",
-            UserWarning,
+            "clip outliers."
         )
 
 
 def _extreme_value(model, data):
     """A sentence that names the value furthest out in its column, if it is an outlier."""
-    column, value, units = model._batcher(model._fitted, data.X).largest(data.used)
+    name, value, units = _largest(model, data)
     if units < _EXTREME:
         return ""
-    name = column_name(column, getattr(model, "feature_names_in_", None))
     return (
         f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "
         "magnitude of this column."
     )
+
+
+def _largest(model, data):
+    """The value that is largest in units of its column: see `Batcher.largest`."""
+    column, *value = model._batcher(data.X).largest(data.used)
+    return column_name(column, getattr(model, "feature_names_in_", None)), *value
 
 
 def _is_constant(model, data):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from ._base import AUTO_ROWS, Data, Facts, raise_nothing_left
-from ._batch import Columns
+from ._base import raise_nothing_left
 from ._callbacks import FitWatch
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
 from ._model import check_columns
@@ -34,9 +33,10 @@ from ._shards import (
     summary,
     weight_of,
 )
+from ._start import Data, Facts, Start, models_of
 from ._targets import sort_of
 from ._threads import n_threads
-from ._training import Schedule, rows_per_batch, train
+from ._training import Schedule, rows_per_batch
 from ._units import units_of
 
 # A pass of about so many steps loses little to one of more: see docs/dask.rst.
@@ -149,10 +149,10 @@ class _ShardedFit:
         each = each_of(self.run, raw)
         target = learner._target_of(each)
         shape = SimpleNamespace(shape=(known.n_rows, known.n_columns))
-        fields = learner._make_fields(shape, scan=partial(_scan, each))
-        fields.name_after(known.variables)
+        columns = learner._make_columns(shape, known.variables, scan=partial(_scan, each))
         draw = learner._draw_seed
         seed = self.checkpoint.seed(draw) if self.checkpoint else draw()
+        start = Start.of(learner, seed, target, columns)
         shards = self._encoded(raw, target, data.suffix)
         del raw, each  # or workers would keep what they hold
         summaries = self._summaries(shards, target)
@@ -162,8 +162,7 @@ class _ShardedFit:
             watched = self._encoded(raw_valid, target, valid.suffix)
             del raw_valid
         n_rows = sum(s.n_rows for s in summaries)
-        auto = learner.early_stopping == "auto"
-        splits = valid is None and (n_rows >= AUTO_ROWS if auto else learner.early_stopping)
+        splits = valid is None and learner._can_split(n_rows)
         if splits:
             shards, summaries = self._split(shards, target, seed, n_rows)
         if self.checkpoint:
@@ -172,26 +171,12 @@ class _ShardedFit:
             self.checkpoint.check_data([of_all, of_valid])
         few = self._few(shards, known)
         n_learned = sum(s.n_learned for s in summaries)
-        batch_size = self._batch_size(n_learned, fields)
+        batch_size = self._batch_size(n_learned, start.terms[0])
         facts = self._facts(shards, summaries, target, known.n_columns)
-        learner._fitted = learner._models(
-            None, seed, target, Columns(known.n_columns, fields), facts, batch_size // self.n_shards
-        )
+        learner._fitted = models_of(learner, start, facts, batch_size // self.n_shards)
         samples = self._samples(shards, summaries, watched, target)
         del shards, watched
-        self._train(
-            about_fit,
-            samples,
-            Schedule(
-                learner.max_iter,
-                batch_size,
-                learner.shuffle,
-                learner.tol,
-                learner.n_iter_no_change,
-                seed,
-            ),
-            splits,
-        )
+        self._train(about_fit, samples, Schedule.of(learner, batch_size, seed), splits)
         return few
 
     # -- rows -------------------------------------------------------------------------
@@ -301,7 +286,7 @@ class _ShardedFit:
 
     # -- the model ----------------------------------------------------------------------
 
-    def _batch_size(self, n_rows, fields):
+    def _batch_size(self, n_rows, terms):
         """Rows per step: a pass of many machines is the faster the fewer rounds it has."""
         learner, n = self.learner, self.n_shards
         if learner.batch_size != "auto":
@@ -311,10 +296,9 @@ class _ShardedFit:
                     "shards: raise it or lower n_shards."
                 )
             return learner.batch_size
-        terms = learner._make_terms(fields, learner._make_crosses(fields), (0, 0))
         per_row = sum(term.per_row for term in terms)
         most = n * rows_per_batch(n_rows, per_row, _SHARD_FLOATS)
-        return max(n, learner._batch_size(n_rows, fields), min(n_rows // _STEPS, most))
+        return max(n, learner._batch_size(n_rows, terms), min(n_rows // _STEPS, most))
 
     def _facts(self, shards, summaries, target, n_columns):
         occurs = np.zeros(n_columns, bool)
@@ -364,7 +348,7 @@ class _ShardedFit:
         if sum(sizes):
             of_valid = self.run.start(cut_part, of_valid, [part] * self.n_shards)
             its_slots = each_of(self.run, of_valid)(slots_of)
-        engine = self.learner._engine_of(fitted).__name__.split(".")[-1]
+        engine = self.learner._engine.__name__.split(".")[-1]
         weight = sum(s.weight_learned for s in summaries)
 
         def of_output(number):
@@ -384,22 +368,14 @@ class _ShardedFit:
     def _train(self, about_fit, samples, schedule, splits):
         learner = self.learner
         fitted, watch = learner._fitted, FitWatch(about_fit[0], learner, *about_fit[1:])
-        engine = learner._engine_of(fitted)
+        engine = learner._engine
         with (
             watch,
             engine.announced(watch.tell_of_compiling),
             engine.threads(n_threads(learner.n_jobs)),
         ):
             for number, model in enumerate(fitted.models):
-                if watch.interrupted.is_set():
-                    model.history.outcome = "interrupted"
-                    continue
-                passes, (sample, valid) = watch.output(number), samples(number)
                 keeper = self.checkpoint and self.checkpoint.keeper(number)
-                loss = fitted.target.loss
-                train(model, loss, sample, valid, schedule, passes, splits, keeper)
-                passes.finish()
-                if model.history.outcome == "interrupted":
-                    watch.interrupted.set()
+                watch.train(model, number, *samples(number), schedule, splits, keeper)
         if self.checkpoint and not watch.interrupted.is_set():
             self.checkpoint.remove()

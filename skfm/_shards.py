@@ -11,10 +11,11 @@ import numpy as np
 from joblib import hash as digest_of
 from scipy.sparse import csr_array, issparse, vstack
 
-from ._base import Data, held_out
+from ._base import held_out
 from ._batch import Columns, as_csr, checked, occurring, without_stored_zeros
 from ._fields import scan
 from ._input import check_weight
+from ._start import Data
 from ._units import Part
 from ._variables import variables_of
 
@@ -96,7 +97,7 @@ def check_rows(block, number, estimator, name):
     variables = variables_of(block)
     if block.shape[0]:
         learner = type(estimator)(**estimator.get_params(deep=False))
-        X = checked(learner, block, reset=True, name=called)
+        X = checked(learner, block, None, called)
         names = vars(learner).get("feature_names_in_")
     elif issparse(block):
         X, names = as_csr(block), None

@@ -10,9 +10,9 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._fields import warn_user
 from ._input import check_values
 from ._losses import LogLoss, SquaredLoss
+from ._warnings import warn_user
 
 # Of numbers. Sums of squared losses, in the unit of y, stay finite even where a fit goes wrong.
 MAX_TARGET = 1e100
@@ -156,15 +156,13 @@ class Labels:
             warn_user(
                 "shuffle=False holds out the last rows, and all of them have the class "
                 f"{self.classes[held_out[:1]].tolist()[0]!r}, so their loss cannot tell when to "
-                "stop. Pass shuffle=True, or X_val and y_val.",
-                UserWarning,
+                "stop. Pass shuffle=True, or X_val and y_val."
             )
         if len(only):
             warn_user(
                 f"shuffle=False holds out the last rows, and the classes {only.tolist()} occur "
                 "only there, so the model barely learns them. Pass shuffle=True, X_val and y_val, "
-                "or early_stopping=False.",
-                UserWarning,
+                "or early_stopping=False."
             )
 
     def continued(self):

@@ -280,9 +280,8 @@ class Interactions(Term):
         seen["factors"] = V
         if len(columns.shifted):
             V, m = V.reshape(len(V), self.n_fields, -1), columns.units.shift
-            pooled = np.zeros((self.n_fields, *V.shape[1:]))
-            np.add.at(pooled, columns.field, m[:, None, None] * V)
-            met = np.einsum("nak,nak->n", V, pooled.swapaxes(0, 1)[columns.field])
+            pooled = columns.pooled_shifts(V).swapaxes(0, 1)
+            met = np.einsum("nak,nak->n", V, pooled[columns.field])
             own = V[np.arange(len(V)), columns.field]
             _multiply_out(m, met, (own * own).sum(axis=1), seen)
 
@@ -432,9 +431,7 @@ class FieldWeighted(Term):
         V, r, m = columns.per_value(values["factors"]), values["field_weights"], columns.units.shift
         seen["factors"], seen["field_weights"] = V, r.copy()
         if len(columns.shifted):
-            pooled = np.zeros((self.n_fields, self.k))
-            np.add.at(pooled, columns.field, m[:, None] * V)
-            met = np.vecdot(V, (r @ pooled)[columns.field])
+            met = np.vecdot(V, (r @ columns.pooled_shifts(V))[columns.field])
             _multiply_out(m, met, r.diagonal()[columns.field] * np.vecdot(V, V), seen)
 
     def pair_weights(self, values, field, i, j):
@@ -538,14 +535,11 @@ class Network(Term):
 
     def attributes(self, columns, values, seen):
         hidden, last = self._layers(values)
-        V, m = columns.per_value(values["embeddings"]), columns.units.shift
-        seen["embeddings"] = V
+        V = seen["embeddings"] = columns.per_value(values["embeddings"])
         seen["coefs"] = [np.array(weights) for weights, _ in hidden] + [np.array(last)]
         seen["intercepts"] = [biases[0].copy() for _, biases in hidden]
         if len(columns.shifted):
-            pooled = np.zeros((columns.fields.n_fields, self.k))
-            np.add.at(pooled, columns.field, m[:, None] * V)
-            left_out = pooled.ravel() @ seen["coefs"][0]
+            left_out = columns.pooled_shifts(V).ravel() @ seen["coefs"][0]
             if hidden:
                 seen["intercepts"][0] = seen["intercepts"][0] - left_out
             else:

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -80,8 +81,7 @@ class Sample:
             yield self.batcher(rows), self.y[rows], self.weight[rows]
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """How to pass over a sample; the fields are the estimators' parameters."""
 
     max_iter: int
@@ -90,6 +90,11 @@ class Schedule:
     tol: float | None
     n_iter_no_change: int
     seed: int
+
+    @classmethod
+    def of(cls, estimator, batch_size, seed):
+        max_iter, shuffle, tol = estimator.max_iter, estimator.shuffle, estimator.tol
+        return cls(max_iter, batch_size, shuffle, tol, estimator.n_iter_no_change, seed)
 
 
 @dataclass
@@ -202,7 +207,7 @@ def centre(model, loss, samples):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def train(model, loss, sample, valid, schedule, watch, learn_valid=False, keeper=None):
+def train(model, loss, watch, sample, valid, schedule, learn_valid=False, keeper=None):
     """Train a model for up to `max_iter` more passes and write down its history.
 
     What is watched is the loss on `valid` or, if that is None, on the sample. With

@@ -2,7 +2,7 @@
 
 import re
 
-from ._fields import warn_user
+from ._warnings import warn_user
 
 __version__ = "0.1.0"
 
@@ -44,8 +44,7 @@ class Versioned:
                 what = f"fail, or predict something else: install skfm {saved} or later"
             warn_user(
                 f"This {name} was saved by skfm {saved} and is loaded by {__version__}. It may "
-                f"{what}.",
-                UserWarning,
+                f"{what}."
             )
         super().__setstate__({key: value for key, value in state.items() if key != _KEY})
 

@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from ._base import FactorizationBase, FieldsBase
+from ._base import FactorizationBase
 from ._crosses import check_crosses
 from ._machines import rate_of_factors
 from ._paragraphs import PARAGRAPHS
@@ -21,7 +21,7 @@ _EMBEDDINGS_RATE = 2.0
 
 
 @dataclass(repr=False, eq=False, kw_only=True)
-class _WideDeep(FieldsBase, Training, WithFields, WideAndDeep, FactorizationBase):
+class _WideDeep(Training, WithFields, WideAndDeep, FactorizationBase):
     """A linear model over columns and crosses, and a network over pooled embeddings."""
 
     def _make_crosses(self, fields):

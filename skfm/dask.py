@@ -26,7 +26,7 @@ from ._machines import (
     FwFMRegressor,
 )
 from ._paragraphs import PARAGRAPHS
-from ._parameters import documented
+from ._parameters import documented, parameter
 from ._reports import warn_of_outcome
 from ._sharded import Collection, fit_sharded
 from ._threads import one_blas_thread
@@ -125,15 +125,9 @@ class _OnDask:
         bits. None keeps nothing.
     """
 
-    client: object = None
-    n_shards: int = 8
-    checkpoint: object = None
-
-    _constraints = {
-        "client": [HasMethods(["map", "gather"]), None],
-        "n_shards": [Interval(Integral, 1, None, closed="left")],
-        "checkpoint": [str, os.PathLike, None],
-    }
+    client: object = parameter(None, HasMethods(["map", "gather"]), None)
+    n_shards: int = parameter(8, Interval(Integral, 1, None, closed="left"))
+    checkpoint: object = parameter(None, str, os.PathLike, None)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):

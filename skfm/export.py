@@ -9,12 +9,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._batch import as_csr, entries_per_row, row_of_entries, without_stored_zeros
 from ._compat import check_feature_names_in
-from ._fields import warn_user
 from ._fitted import unwrap
 from ._graph import IR_VERSION, OPSETS, Graph, encoded, import_onnx, raw_scores
 from ._input import check_matrix
 from ._targets import OUTPUTS
 from ._version import __version__
+from ._warnings import warn_user
 from .preprocessing import FieldEncoder
 
 __all__ = ["padded", "to_onnx"]
@@ -186,8 +186,7 @@ def _register():
     except Exception as error:  # to_onnx does without it
         warn_user(
             f"skl2onnx cannot convert the estimators of skfm ({type(error).__name__}: {error}). "
-            "Upgrade it: pip install -U skl2onnx. skfm.export.to_onnx does not need it.",
-            UserWarning,
+            "Upgrade it: pip install -U skl2onnx. skfm.export.to_onnx does not need it."
         )
 
 

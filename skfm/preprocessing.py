@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Hashable
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,13 +12,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._batch import as_csr, without_stored_zeros
+from ._batch import as_csr, ranges, without_stored_zeros
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._encodings import Bins, Buckets, Knots, Value, Vocabulary
+from ._parameters import constrained, parameter
 from ._variables import Variables, read
 from ._version import Versioned
 
 __all__ = ["FieldEncoder"]
+
+_NUMERIC = StrOptions({"auto", "quantile", "squared_log", "piecewise_linear", "value"})
+_AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+_AT_LEAST_2 = Interval(Integral, 2, None, closed="left")
 
 
 class _Inverse:
@@ -74,6 +80,8 @@ class _Inverse:
         return table
 
 
+@constrained
+@dataclass(repr=False, eq=False, kw_only=True)
 class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     """Encode each variable of a table as a field of columns, or two.
 
@@ -201,41 +209,16 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     >>> model = make_pipeline(FieldEncoder(), FFMClassifier())
     """
 
-    _parameter_constraints = {
-        "numeric": [StrOptions({"auto", "quantile", "squared_log", "piecewise_linear", "value"})],
-        "n_bins": [Interval(Integral, 2, None, closed="left"), StrOptions({"auto"})],
-        "min_frequency": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-            None,
-        ],
-        "max_categories": [Interval(Integral, 1, None, closed="left"), None],
-        "n_buckets": [Interval(Integral, 2, None, closed="left"), None],
-        "categorical_features": [StrOptions({"all"}), "array-like", None],
-        "separators": [dict, None],
-        "pooling": [StrOptions({"sum", "mean"})],
-    }
-
-    def __init__(
-        self,
-        *,
-        numeric="auto",
-        n_bins="auto",
-        min_frequency=None,
-        max_categories=None,
-        n_buckets=None,
-        categorical_features=None,
-        separators=None,
-        pooling="sum",
-    ):
-        self.numeric = numeric
-        self.n_bins = n_bins
-        self.min_frequency = min_frequency
-        self.max_categories = max_categories
-        self.n_buckets = n_buckets
-        self.categorical_features = categorical_features
-        self.separators = separators
-        self.pooling = pooling
+    numeric: str = parameter("auto", _NUMERIC)
+    n_bins: int | str = parameter("auto", _AT_LEAST_2, StrOptions({"auto"}))
+    min_frequency: float | None = parameter(
+        None, _AT_LEAST_1, Interval(Real, 0, 1, closed="neither"), None
+    )
+    max_categories: int | None = parameter(None, _AT_LEAST_1, None)
+    n_buckets: int | None = parameter(None, _AT_LEAST_2, None)
+    categorical_features: object = parameter(None, StrOptions({"all"}), "array-like", None)
+    separators: object = parameter(None, dict, None)
+    pooling: str = parameter("sum", StrOptions({"sum", "mean"}))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -540,9 +523,7 @@ def _encode(variables, encodings):
     indices, data = np.empty(indptr[-1], np.int32), np.ones(indptr[-1], np.float32)
     at, first = indptr[:-1].copy(), 0
     for encoding, (column, value, counts) in zip(encodings, fields, strict=True):
-        where = at
-        if counts is not None:
-            where = np.repeat(at - np.cumsum(counts) + counts, counts) + np.arange(len(column))
+        where = at if counts is None else ranges(at, counts)
         column += first
         indices[where] = column
         if value is not None:

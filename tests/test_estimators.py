@@ -576,3 +576,13 @@ def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share
         rates = model._fitted.models[0].tables["interactions"].solver.learning_rate[0]
         expected = share if cls is FMClassifier else aware
         np.testing.assert_allclose(rates, [0.3, *[0.3 * expected] * (len(rates) - 1)])
+
+
+@pytest.mark.slow
+def test_python_may_leave_out_docstrings():
+    program = (
+        "import skfm; "
+        "print(skfm.FMClassifier(k=1, max_iter=1, tol=None).fit([[0], [1]], [3, 4]).classes_)"
+    )
+    ran = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "[3 4]\n", ran.stderr

@@ -68,7 +68,7 @@ def test_every_class_is_held_out_by_its_share_as_far_as_that_can_be(counts, frac
         y = np.concatenate([y, np.zeros(100 - len(y), int)])
     X = np.ones((len(y), 1))
     model = FMClassifier(validation_fraction=fraction, random_state=seed, k=0)
-    data, target = model._check_data(X, y, None, None, model._target_of)
+    data, target = model._check_data(X, y, None, model._target_of)
     used, held_out = _split(model, data, target, seed)
     assert sorted([*used.used, *held_out.used]) == list(range(len(y)))
     n = len(held_out.used)
@@ -176,6 +176,6 @@ def test_rows_held_out_of_one_class_are_named():
 def test_the_batch_is_a_share_of_the_rows(n_rows, expected, monkeypatch):
     monkeypatch.setattr("skfm._base._SMALLEST_BATCH", SMALLEST_BATCH)
     model = FMClassifier()
-    fields = model._make_fields(np.eye(3))
-    assert model._batch_size(n_rows, fields) == expected
-    assert model.set_params(batch_size=77)._batch_size(n_rows, fields) == 77
+    terms = model._make_terms(model._make_fields(np.eye(3)), None, (0, 0))
+    assert model._batch_size(n_rows, terms) == expected
+    assert model.set_params(batch_size=77)._batch_size(n_rows, terms) == 77

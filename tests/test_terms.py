@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from skfm._base import FieldsBase
 from skfm._crosses import check_crosses
 from skfm._fields import check_fields
 from skfm._hashing import hashed_normal
@@ -272,7 +271,7 @@ class Product(Term):
 
 @documented({})
 @dataclass(repr=False, eq=False, kw_only=True)
-class ProductRegressor(FieldsBase, Training, WithFields, Regressor):
+class ProductRegressor(Training, WithFields, Regressor):
     def _make_terms(self, fields, crosses, key):
         return [Linear(), Product(key)]
 

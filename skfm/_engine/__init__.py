@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
-from .._fields import warn_user
+from .._warnings import warn_user
 
 # Loops over more factors would be compiled for minutes.
 _MAX_COMPILED_K = 256
@@ -69,7 +69,6 @@ def load(name):
             ) from error
         warn_user(
             f"numba is installed, but cannot be imported ({error}). Falling back to NumPy; "
-            "pass engine='numpy' to silence this.",
-            UserWarning,
+            "pass engine='numpy' to silence this."
         )
         return import_module(".numpy", __name__)
