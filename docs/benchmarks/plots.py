@@ -208,6 +208,10 @@ def steps(found):
         ax.grid(axis="y")
     axes[0].set_ylabel("log loss above the local fit's")
     made.legend(
-        *axes[0].get_legend_handles_labels(), fontsize=7, ncols=3, loc="outside lower center"
+        *axes[0].get_legend_handles_labels(),
+        fontsize=7,
+        ncols=3,
+        handlelength=3.2,
+        loc="outside lower center",
     )
     return made
