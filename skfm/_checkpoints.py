@@ -72,12 +72,16 @@ class Checkpoint:
     def write(self, output, state):
         # As bytes, since what the state consists of changes in the next pass.
         self._state["outputs"][output] = pickle.dumps(state, protocol=5)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
-            pickle.dump(self._state, file, protocol=5)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        temporary = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with temporary.open("wb") as file:
+                pickle.dump(self._state, file, protocol=5)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def read(self, output):
         state = self._state["outputs"].get(output)

@@ -42,9 +42,10 @@ class Run:
             with self._explained():
                 try:
                     distributed.wait(handles, timeout=_LOOK)
-                    return self.client.gather(handles)
                 except (TimeoutError, distributed.TimeoutError):
                     idle = 0.0 if self._can_go_on() else idle + _LOOK
+                else:  # whose own TimeoutError would be of the data, such as of a slow store
+                    return self.client.gather(handles)
             if idle >= _PATIENCE:
                 raise RuntimeError(self._why_not())
 

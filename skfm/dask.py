@@ -231,7 +231,7 @@ class _OnDask:
     def _unfitted(self):
         """The local estimator with the same parameters."""
         ours = self.get_params(deep=False)
-        local_class = type(self).__bases__[-1]
+        local_class = next(c for c in type(self).__mro__ if not issubclass(c, _OnDask))
         known = local_class().get_params(deep=False)
         return local_class(**{name: ours[name] for name in known})
 

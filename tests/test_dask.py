@@ -21,7 +21,7 @@ from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier
 from skfm._rounds import ShardedSample
 from skfm.preprocessing import FieldEncoder
 
-from .common import few_passes, fields_of, small_clicks, targets
+from .common import ESTIMATORS, few_passes, fields_of, small_clicks, targets
 from .test_rounds import assert_same, blocks_of, fit
 
 pytest.importorskip("distributed", reason="Dask is not installed")
@@ -370,3 +370,22 @@ def test_the_example_runs_from_parquet(tmp_path):
     here = fit(FFMClassifier(**model.get_params() | {"batch_size": 28}), X, y, n_shards=4)
     np.testing.assert_allclose(model.predict_proba(X), here.predict_proba(X), atol=1e-6)
     assert f"{model.predict_proba(X)[:, 1].mean():.4f}".encode() in ran.stdout
+
+
+def test_every_estimator_has_one_on_dask():
+    assert {f"Dask{cls.__name__}" for cls in ESTIMATORS} == {*on_dask.__all__} - {"encode"}
+
+
+def test_a_subclass_gives_the_local_estimator():
+    class Mine(on_dask.DaskFMClassifier):
+        pass
+
+    assert type(Mine()._unfitted()) is FMClassifier
+
+
+def test_a_timeout_of_the_data_is_not_one_of_the_cluster(client):
+    def read():
+        raise TimeoutError("read timed out")
+
+    with pytest.raises(TimeoutError, match="read timed out"):
+        on_dask.DaskFMClassifier(**PARAMS).fit([delayed(read)()], [delayed(np.arange)(3)])
