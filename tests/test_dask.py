@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -389,3 +390,35 @@ def test_a_timeout_of_the_data_is_not_one_of_the_cluster(client):
 
     with pytest.raises(TimeoutError, match="read timed out"):
         on_dask.DaskFMClassifier(**PARAMS).fit([delayed(read)()], [delayed(np.arange)(3)])
+
+
+def test_a_fit_within_a_task_leaves_its_thread_and_nothing_on_the_workers(client):
+    clicks = small_clicks(100)
+
+    def inner():
+        model = on_dask.DaskFMClassifier(**PARAMS, n_shards=2)
+        return model.fit([delayed(clicks.X)], [delayed(clicks.y)]).to_local()
+
+    futures = client.map(lambda _: inner(), range(2), pure=False)  # one for each thread there is
+    assert_same(*client.gather(futures))
+    del futures
+    before = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+    model = on_dask.DaskFMClassifier(**PARAMS, n_shards=2)
+    model.fit([delayed(clicks.X)], [delayed(clicks.y)])
+    for _ in range(100):
+        after = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        if after <= before:
+            break
+        time.sleep(0.05)
+    assert after <= before
+
+
+@pytest.mark.parametrize("single", [delayed(3), delayed(small_clicks(60).X)])
+def test_a_single_delayed_part_is_no_collection(client, single):
+    with pytest.raises(TypeError, match="must be a Dask array"):
+        on_dask.DaskFMClassifier(**PARAMS).fit(single, [delayed(small_clicks(60).y)])
+
+
+def test_encode_takes_a_field_encoder_and_a_dask_frame():
+    with pytest.raises(TypeError, match="got FieldEncoder and DataFrame"):
+        on_dask.encode(FieldEncoder(n_buckets=8), pd.DataFrame({"a": [1]}))
