@@ -107,8 +107,8 @@ def _extreme_value(model, data):
     if units < _EXTREME:
         return ""
     return (
-        f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "
-        "magnitude of this column."
+        f" Or clip outliers, unless the column is a knot of a FieldEncoder: the value {value:.3g} "
+        f"of {name} is {units:.3g} times the typical magnitude of this column."
     )
 
 
