@@ -48,7 +48,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Encoded rows, best as CSR. A stored zero means the same as no entry.
+            Encoded rows, best as CSR, such as FieldEncoder or OneHotEncoder returns. A stored zero
+            means the same as no entry.
         y : array-like of shape (n_samples,)
             Labels of any type (classifiers) or target values (regressors).
         sample_weight : array-like of shape (n_samples,), default=None
