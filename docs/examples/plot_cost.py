@@ -14,8 +14,8 @@ number of entries per row, and not with its square. We measure both, in training
 prediction: twelve times ``k`` takes less than twelve times the seconds, and eight times the entries
 less than eight times. Seconds depend on the machine; the shape of the curves should not.
 
-We measure the NumPy engine, with ``k`` up to 96. With far larger ``k`` its arrays outgrow the cache,
-and each factor costs more.
+We measure the NumPy engine, with ``k`` up to 96. With far larger ``k`` its arrays outgrow the
+cache, and each factor costs more.
 """
 
 # %%
