@@ -81,7 +81,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             `max_iter` passes were not enough, or if the model is constant, or worse than the
             average of the targets on the rows that it watches.
         UserWarning
-            If fields had to be guessed, if weights are tiny, or if with ``shuffle=False`` the
+            If it had to guess the fields, if weights are tiny, or if with ``shuffle=False`` the
             rows held out have other classes than the rest.
 
         Notes
