@@ -63,13 +63,13 @@ def held_by_repeated_calls(name, engine, n_fits, n_predicts):
 
 def estimate_and_peak(name, n_rows, n_occurring):
     """The estimate of a fit, and the most bytes that a process held more during it."""
-    from skfm import _model
+    from skfm import _memory
 
     warnings.simplefilter("ignore")
     X, y = hashed_rows(n_rows, n_occurring)
     model, estimates = made(name, max_iter=2, tol=None, engine="numpy"), []
-    real = _model.memory_needed
-    _model.memory_needed = lambda *args: estimates.append(real(*args)) or estimates[-1]
+    real = _memory.memory_needed
+    _memory.memory_needed = lambda *args: estimates.append(real(*args)) or estimates[-1]
     peak = growth(lambda: model.fit(X, y))[2]
     return estimates[-1][0], peak
 
