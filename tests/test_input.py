@@ -466,7 +466,7 @@ def test_a_batch_too_large_for_memory_is_refused(monkeypatch):
     monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: 2**30)
     X = np.eye(800)[:300]
     with pytest.raises(ValueError, match="batch_size"):
-        FFMClassifier(fields=800, batch_size=300).fit(X, np.arange(300) % 2)
+        FFMClassifier(fields=800, batch_size=300, engine="numpy").fit(X, np.arange(300) % 2)
 
 
 def test_a_warning_made_an_error_keeps_the_fit():
