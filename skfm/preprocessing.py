@@ -288,7 +288,7 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
             One entry per row and field; several where a cell holds several values. Its
             attribute `variables`, a dict of the first columns of the fields of each variable by
             name, lets a model call its fields, and :mod:`skfm.inspection` its columns, what the
-            table calls them.
+            table calls them. Where these names are no strings, variables are x0, x1, …
 
         Raises
         ------
@@ -377,6 +377,8 @@ def _read(encoder, X, reset=None):
         if reset is not None:
             validate_data(encoder, X, reset=reset, skip_check_array=True)
         names = [str(name) for name in X.columns]
+        if not all(isinstance(name, str) for name in X.columns):  # they have none, as in outputs
+            names = [f"x{i}" for i in range(len(names))]
         series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
     else:
         how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}
