@@ -160,12 +160,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
                 return before.target.continued()
 
         data, target = self._check_data(X, y, sample_weight, target_of, n_first=n_first)
-        mean_weight = data.weight[data.used].mean()
-        if mean_weight < _SMALL_WEIGHT:
-            warn_user(
-                f"The row weights are {mean_weight:.3g} on average. Steps are bounded, so the "
-                "model learns little from weights this small. Divide them by their mean."
-            )
+        warn_of_small_weights(data.weight[data.used].mean())
         if before:
             seed, columns = before.seed, before.columns
         else:
@@ -313,6 +308,14 @@ def held_out(estimator, data, target, seed):
         stratify=target.strata(y, fraction) if estimator.shuffle else None,
         random_state=seed,
     )
+
+
+def warn_of_small_weights(mean):
+    if mean < _SMALL_WEIGHT:
+        warn_user(
+            f"The row weights are {mean:.3g} on average. Steps are bounded, so the model learns "
+            "little from weights this small. Divide them by their mean."
+        )
 
 
 def raise_nothing_left(estimator, n_rows):

@@ -12,26 +12,26 @@ from sklearn.utils.validation import validate_data
 from ._input import check_indices, check_matrix, column_name
 from ._variables import variables_of
 
-# Entries that a scan over a whole matrix looks at together.
+# How many entries, and rows, a scan over a whole matrix reads at once.
 _CHUNK = 1 << 18
 _CHUNK_ROWS = 1 << 14
 
 MAX_VALUE = float(np.finfo(np.float32).max)
 LEAST = float(np.finfo(np.float32).tiny)
 
-# Rows from which the mean of a column can be told.
+# The fewest rows that tell the mean of a column.
 FEW_ROWS = 16
 
-# A column that differs by less than so many roundings of its largest value is constant.
+# A column is constant if its values differ by less than this many roundings of the largest.
 ROUNDINGS = 16
 
 
 def checked(estimator, X, fields, name="X"):
     """Validate the matrix that an estimator was given: canonical CSR, stored zeros included.
 
-    Its columns have to be those that the estimator knows, in the `fields` of its model; where
-    these are None it notes down their number and names. The matrix keeps what a FieldEncoder
-    notes on it as `variables`. Messages call it `name`.
+    Its columns have to be those that the estimator knows, in the `fields` of its model. If
+    `fields` is None, the estimator records their number and names. The matrix keeps the attribute
+    `variables` that a FieldEncoder sets. Messages call the matrix `name`.
     """
     variables = variables_of(X)
     check_matrix(X, name, vars(estimator).get("feature_names_in_"))
@@ -59,18 +59,18 @@ def _has_text(X):
 
 
 def as_csr(X):
-    """Give `X` as a CSR array with sorted, unique indices; copy only if it has none.
+    """Return `X` as a CSR array with sorted, unique indices; copy only if it has none.
 
     Raises
     ------
     ValueError
         If the index arrays of a sparse `X` are malformed, or it has too many columns.
     """
-    # All that follows numbers columns in int32, and has arrays with a number for each.
+    # The rest of the package numbers columns in int32 and has arrays as long as their number.
     if X.shape[1] >= 2**31:
         raise ValueError(f"X has {X.shape[1]} columns; hash them into fewer than 2³¹.")
     if X.dtype.kind not in "biuf" or X.dtype.itemsize not in (1, 2, 4, 8):
-        with np.errstate(over="ignore"):  # what becomes infinite is refused later, by its column
+        with np.errstate(over="ignore"):  # check_finite refuses what becomes infinite
             X = X.astype(np.float64)
     if X.dtype == np.float16:
         X = X.astype(np.float32)
@@ -78,12 +78,12 @@ def as_csr(X):
         X = X.astype(X.dtype.newbyteorder("="))
     if not issparse(X):
         return csr_array(X)
-    # A new container over the same arrays: whatever SciPy notes down about the
-    # format is noted there and not on the caller's object.
+    # SciPy records what it finds out about the format. A new container over the same arrays
+    # keeps these records away from the caller's object.
     check_indices(X)
     X = csr_array((X.data, X.indices, X.indptr), shape=X.shape)
     if not X.has_canonical_format:
-        # Duplicates are summed, which small integers and booleans could not hold.
+        # Small integers and booleans could not hold the sums of duplicates.
         X = X.astype(np.float64) if X.dtype.kind in "biu" else X.copy()
         X.sum_duplicates()
     return X
@@ -113,7 +113,7 @@ def check_finite(X, names=None, name="X"):
 def next_columns(X):
     """For each column, the nearest column that follows it in some row of canonical X.
 
-    Shape (n_features,), int32; n_features stands where no column follows.
+    Returns int32 of shape (n_features,), with n_features where no column follows.
     """
     following = np.full(X.shape[1], X.shape[1], np.int32)
     for start in range(0, X.nnz - 1, _CHUNK):
@@ -136,7 +136,7 @@ def row_of_entries(X):
 
 
 class Units(NamedTuple):
-    """What one unit of each column is in training: its values count as (x − shift) / scale."""
+    """The units of columns in training: their values count as (x − shift) / scale."""
 
     shift: np.ndarray
     scale: np.ndarray
@@ -145,14 +145,14 @@ class Units(NamedTuple):
 class Columns:
     """The columns seen in training, each with a row (slot) of the parameter tables.
 
-    Tables have rows only for columns that occur, so that a matrix of 2²⁴ hashed columns
-    costs four bytes per column and parameters only for what it contains. `field` is the
-    field of each of them, `units` what their values are counted in.
+    Tables have rows only for columns that occur. A matrix of 2²⁴ hashed columns therefore costs
+    four bytes per column, and has parameters only for the columns that it contains. `field` has
+    the field of each column seen, `units` the units of their values.
 
-    Columns join by `extended`, which gives a new object: whoever holds the old one, another
-    thread that predicts or a fit that fails, goes on with the columns that there were. All
-    share `slot_of`: only the newest may be extended, and slots from ``len(self)`` on belong to
-    newer ones and count as none.
+    Columns join by `extended`, which returns a new object. A thread that predicts, or a fit that
+    fails, keeps the old object with the old columns. All these objects share `slot_of`, so only
+    the newest may be extended. Slots from ``len(self)`` on belong to newer objects, and this one
+    ignores them.
     """
 
     def __init__(self, n_features, fields):
@@ -174,12 +174,12 @@ class Columns:
         return np.flatnonzero(fresh)
 
     def extended(self, columns, units):
-        """The same with slots for new columns."""
+        """Return these columns and new ones, with slots for all."""
         if not len(columns):
             return self
         longer = object.__new__(Columns)
         longer.fields, longer.slot_of = self.fields, self.slot_of
-        # Slots given to columns that did not come to stay would soon be those of others.
+        # A fit that failed may have left slots that now go to other columns.
         longer.slot_of[longer.slot_of >= len(self)] = -1
         units = Units(*map(np.concatenate, zip(self.units, units, strict=True)))
         longer.field = np.concatenate([self.field, self.fields.of(columns)])
@@ -188,9 +188,9 @@ class Columns:
         return longer
 
     def part(self, slots):
-        """Some of the columns, for a matrix that has these only: they are numbered anew.
+        """Some of the columns, numbered anew, for a matrix that has only these.
 
-        What is known of a column, its number in the user's matrix included, stays.
+        They keep their fields, their units and their numbers in the user's matrix.
         """
         some = object.__new__(_SomeColumns)
         some.fields, some.slot_of = self.fields, np.arange(len(slots), dtype=np.int32)
@@ -200,18 +200,18 @@ class Columns:
         return some
 
     def slots(self, columns):
-        """Slot of each column, -1 where it was never seen."""
-        # As intp, which NumPy would otherwise convert to again with each use.
+        """The slot of each column, -1 for columns never seen."""
+        # NumPy would convert any other type to intp with each use.
         return self.slot_of.take(columns).astype(np.intp)
 
     def spread(self, table):
-        """Lay out table rows over all columns, with zeros where none was seen."""
+        """Lay out table rows over all columns, with zeros for columns never seen."""
         full = np.zeros((len(self.slot_of), *table.shape[1:]), table.dtype)
         full[self.seen] = table
         return full
 
     def counted(self, values, slots):
-        """Values of the matrix in the units of their columns, as far as float32 can hold them."""
+        """Values of the matrix in the units of their columns, clipped to what float32 holds."""
         if self.plain:
             return values
         shift, scale = self.units
@@ -229,7 +229,7 @@ class Columns:
         return table if self.plain else table / self.units.scale[:, None]
 
     def filled(self, X):
-        """X with an entry in every row of the columns that are shifted, where 0 is not 0."""
+        """X with an entry in every row for each shifted column, where 0 does not count as 0."""
         dense = self.shifted
         if not len(dense):
             return X
@@ -276,8 +276,8 @@ class Batch:
     Attributes
     ----------
     touched : ndarray of shape (U,) or None
-        Slots of the distinct columns. None stands for all, where the engine predicts
-        without telling them apart.
+        Slots of the distinct columns. None stands for all columns, if the engine predicts
+        without finding out which are distinct.
     field : ndarray of shape (U,)
         Field of each distinct column.
     indptr : ndarray of shape (B * F + 1,)
@@ -287,7 +287,7 @@ class Batch:
     crosses : Batch
         The crosses of the rows, over the distinct buckets that occur.
     memo : dict
-        For what an engine wants to compute only once.
+        Results that an engine computes only once.
     """
 
     def __init__(self, batcher, touched, indptr, indices, values, n_fields):
@@ -306,11 +306,11 @@ class Batch:
         return self._batcher.crosses_of(self)
 
     def crosses_apart(self):
-        """The crosses of the rows, by the fields that are crossed: over the same buckets."""
+        """The crosses of the rows, over the same buckets, for each tuple of crossed fields."""
         return self._batcher.crosses_apart(self)
 
     def renew_scratch(self):
-        """Give up all scratch arrays, for others to take their place."""
+        """Release all scratch arrays, so that the next ones reuse their memory."""
         self._batcher.n_scratch = 0
 
     def part(self, of):
@@ -318,19 +318,19 @@ class Batch:
         return self.crosses if of == "crosses" else self
 
     def rows(self, of):
-        """Rows that take part of a table of "columns" or "crosses"; None for "all"."""
+        """The rows that the batch touches in a table of "columns" or "crosses"; None for "all"."""
         return None if of == "all" else self.part(of).touched
 
     def count(self, engine, of, weight):
-        """How often each of these rows occurs, weighted."""
+        """The sum of `weight` over the rows of data in which each of these rows occurs."""
         if of == "all":
             return weight.sum(keepdims=True)
         return engine.column_sums(self.part(of), weight, power=0)
 
     def scratch(self, shape, dtype):
-        """An array of any content, valid until the next batch, or the next model's turn.
+        """An array of arbitrary content, valid until the next batch or `renew_scratch`.
 
-        New memory for every batch would be slow: the system hands it out page by page.
+        New memory for every batch would be slow, as the system hands it out page by page.
         """
         buffers, number = self._batcher.buffers, self._batcher.n_scratch
         self._batcher.n_scratch += 1
@@ -345,8 +345,8 @@ class Batch:
 class Batcher:
     """Cuts batches out of a CSR matrix, ignoring columns that have no slot.
 
-    Values are counted in the units of their columns. Without `renumbers` an engine may leave
-    columns as they are instead of telling those of a batch apart.
+    Values are counted in the units of their columns. Without `renumbers`, an engine may keep the
+    slots of columns instead of numbering the distinct columns of a batch.
     """
 
     def __init__(self, X, columns, crosses, engine, dtype=np.float32, renumbers=True):
@@ -362,9 +362,9 @@ class Batcher:
         self._renew()
 
     def largest(self, rows):
-        """The value in some rows that is largest in units of its column.
+        """Find the value in some rows that is largest in units of its column.
 
-        Column, value, and the value in units, which is 0 if there are no entries.
+        Returns its column, the value, and the value in units, which is 0 without entries.
         """
         found = 0, 0.0, 0.0
         for chunk in chunks(rows):
@@ -379,13 +379,13 @@ class Batcher:
         return found
 
     def sibling(self):
-        """The same for another thread."""
+        """A batcher of the same matrix for another thread."""
         other = copy.copy(self)
         other._renew()
         return other
 
     def _renew(self):
-        """Make what batches write to."""
+        """Make the arrays that batches write to."""
         self.buffers, self.n_scratch = [], 0
         n_buckets = self.crosses.n_buckets if self.crosses else 0
         self.stamp = np.zeros(max(self.n_slots, n_buckets) + 1, np.int32)
@@ -401,7 +401,7 @@ class Batcher:
         return self.columns.seen.take(slots)
 
     def crosses_apart(self, batch):
-        """The crosses of a batch that has distinct ones, by the fields that are crossed."""
+        """The crosses of a batch with distinct columns, for each tuple of crossed fields."""
         columns, touched, parts = self._columns_of(batch), batch.crosses.touched, {}
         order = np.argsort(touched)
         for fields in self.crosses.tuples:
@@ -445,6 +445,6 @@ def positions(indptr, rows):
 
 
 def ranges(start, length):
-    """The numbers from each start on, as many as its length says, one range after the other."""
+    """Concatenate the ranges of numbers that have these starts and lengths."""
     end = np.cumsum(length)
     return np.repeat(start - end + length, length) + np.arange(end[-1] if len(end) else 0)

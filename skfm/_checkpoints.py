@@ -3,9 +3,23 @@
 import os
 import pickle
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from joblib import hash as digest_of
+
+_DIGEST = sha256().digest_size
+
+
+class _Hashed:
+    """A file to write to, and the digest of what was written."""
+
+    def __init__(self, file):
+        self._file, self.digest = file, sha256()
+
+    def write(self, content):
+        self.digest.update(content)
+        return self._file.write(content)
 
 
 class Checkpoint:
@@ -22,16 +36,25 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If the file is of a fit with other settings, or no checkpoint.
+        If the file is of a fit with other settings, damaged or no checkpoint, or cannot be written.
     """
 
     def __init__(self, path, settings):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
+        self._new = self.path.with_name(f"{self.path.name}.new") if self.path.name else self.path
         self._state = {"settings": digest_of(settings), "seed": None, "data": None, "outputs": {}}
+        try:
+            self._new.touch()
+            self._new.unlink()
+        except OSError as error:
+            raise ValueError(f"checkpoint={str(path)!r} cannot be written: {error}.") from error
         if not self.path.exists():
             return
         try:
-            found = pickle.loads(self.path.read_bytes())
+            content = self.path.read_bytes()
+            if sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+                raise ValueError("it is damaged")
+            found = pickle.loads(content)
             same = found["settings"] == self._state["settings"]
         except Exception as error:  # whatever the bytes make of pickle
             raise ValueError(
@@ -72,12 +95,17 @@ class Checkpoint:
     def write(self, output, state):
         # As bytes, since what the state consists of changes in the next pass.
         self._state["outputs"][output] = pickle.dumps(state, protocol=5)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
-            pickle.dump(self._state, file, protocol=5)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        try:
+            with self._new.open("wb") as file:
+                hashed = _Hashed(file)
+                pickle.dump(self._state, hashed, protocol=5)
+                file.write(hashed.digest.digest())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(self._new, self.path)
+        except BaseException:
+            self._new.unlink(missing_ok=True)
+            raise
 
     def read(self, output):
         state = self._state["outputs"].get(output)

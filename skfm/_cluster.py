@@ -2,6 +2,7 @@
 
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import numpy as np
 
@@ -23,18 +24,34 @@ class Run:
     """Calls functions on the workers of a client: see `_rounds`."""
 
     def __init__(self, client):
-        self.client = client
+        self.client, self._started = client, WeakSet()
 
     @contextmanager
-    def quiet(self):
-        """Let messages be as large as the values that a batch touches."""
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
-            yield
+    def fitting(self):
+        """What a fit needs: room for messages, and a thread of its own within a task.
+
+        In the end workers keep nothing of it.
+        """
+        inside = _is_task()
+        if inside:
+            distributed.secede()  # or its own tasks would wait for the thread that waits for them
+        try:
+            # Messages are as large as the values that a batch touches.
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
+                yield
+        finally:
+            if self.client.status == "running":
+                for handle in [*self._started]:
+                    handle.release()
+            if inside:
+                distributed.rejoin()
 
     def start(self, function, *lists, urgent=False):
         lists = [[*arguments] for arguments in lists]
         with self._explained():
-            return self.client.map(function, *lists, pure=False, priority=10 if urgent else 0)
+            handles = self.client.map(function, *lists, pure=False, priority=10 if urgent else 0)
+        self._started.update(handles)
+        return handles
 
     def results(self, handles):
         idle = 0.0
@@ -42,9 +59,10 @@ class Run:
             with self._explained():
                 try:
                     distributed.wait(handles, timeout=_LOOK)
-                    return self.client.gather(handles)
                 except (TimeoutError, distributed.TimeoutError):
                     idle = 0.0 if self._can_go_on() else idle + _LOOK
+                else:  # whose own TimeoutError would be of the data, such as of a slow store
+                    return self.client.gather(handles)
             if idle >= _PATIENCE:
                 raise RuntimeError(self._why_not())
 
@@ -76,6 +94,8 @@ class Run:
                 f"The Dask client is {self.client.status}: pass client=Client(…) that is "
                 "connected to a cluster."
             )
+        if self.client.asynchronous:
+            raise RuntimeError("The Dask client is asynchronous: pass Client(…) without that.")
 
     def _workers(self):
         return self.client.run_on_scheduler(_workers)
@@ -95,6 +115,15 @@ class Run:
             "No worker takes the tasks of the fit: there are none, or they die again and again, as "
             "where their memory does not suffice."
         )
+
+
+def _is_task():
+    """Whether this runs within a task of Dask."""
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def _workers(dask_scheduler):
@@ -136,7 +165,7 @@ def parts_of(collection, name):
                 f"{name}.rechunk({{1: -1}})."
             )
         return [*collection.to_delayed().ravel()], [*collection.chunks[0]]
-    if hasattr(collection, "to_delayed"):  # data frames and series
+    if hasattr(collection, "to_delayed") and not isinstance(collection, Delayed):  # data frames
         parts = [*collection.to_delayed()]
         return parts, [np.nan] * len(parts)
     raise TypeError(

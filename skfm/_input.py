@@ -152,8 +152,8 @@ def _check_bounds(what, index, size):
         raise ValueError(f"The {what} of X must be integers from 0 to {size - 1}.")
 
 
-def check_weight(sample_weight, n_rows, name):
-    """One weight for each row, float64."""
+def check_weight(sample_weight, n_rows, name, is_part=False):
+    """One weight for each row, float64. Those of a part of the rows may all be zero."""
     if sample_weight is None:
         return np.ones(n_rows)
     check_values(sample_weight, name)
@@ -166,7 +166,7 @@ def check_weight(sample_weight, n_rows, name):
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
-    if weight.min() < 0 or not 0 < total < MAX_WEIGHT:
+    if weight.min() < 0 or not (is_part or total > 0) or not total < MAX_WEIGHT:
         raise ValueError(
             f"{name} must be non-negative and not all zero, with a sum below {MAX_WEIGHT:.0e}."
         )

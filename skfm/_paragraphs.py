@@ -173,8 +173,8 @@ PARAGRAPHS = {
     """,
     "cluster": """
     The model, the objective and the attributes are those of the estimator without Dask in its
-    name, which `to_local` gives after a fit. Only ``batch_size="auto"`` differs: it is at
-    least 1/400 of the rows, because each step costs a round of messages. See :doc:`/dask` for
-    how a fit works and what it costs.
+    name, which `to_local` gives after a fit. Only ``batch_size="auto"`` differs: it is 1/400 of
+    the rows, as far as the memory of a shard allows, because each step costs a round of
+    messages. See :doc:`/dask` for how a fit works and what it costs.
     """,
 }

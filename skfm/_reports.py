@@ -104,7 +104,9 @@ def warn_of_units(model, before, data):
 def _extreme_value(model, data):
     """A sentence that names the value furthest out in its column, if it is an outlier."""
     name, value, units = _largest(model, data)
-    if units < _EXTREME:
+    # A number on a knot of a FieldEncoder is 1, however rare that is.
+    on_knot = model._fitted.columns.fields.variables and abs(value) <= 1
+    if units < _EXTREME or on_knot:
         return ""
     return (
         f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from ._base import raise_nothing_left
+from ._base import raise_nothing_left, warn_of_small_weights
 from ._callbacks import FitWatch
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
 from ._memory import check_columns
@@ -107,6 +107,9 @@ def _agreed(abouts, known, name):
     full = [number for number, about in enumerate(abouts) if about.n_rows]
     first = abouts[full[0] if full else 0]
     whole, than = (known, "X") if known else (first, f"block {full[0] if full else 0}")
+    # Slicing a block loses the names of its variables: the first that has some speaks for all.
+    named = [about for about in [whole, *abouts] if about.variables is not None]
+    given = whole.names, named[0].variables if named else None
     for number, this in enumerate(abouts):
         where = f"{name} (block {number})"
         if this.n_columns != whole.n_columns:
@@ -114,18 +117,19 @@ def _agreed(abouts, known, name):
                 f"{where} has {this.n_columns} columns, {than} has {whole.n_columns}. Empty "
                 "blocks also need the columns of the others."
             )
-        if this.n_rows and (this.names, list(this.variables or [])) != (
-            whole.names,
-            list(whole.variables or []),
-        ):
-            ours, theirs = (_names(about) for about in (this, whole))
+        if this.n_rows and any(map(_differ, (this.names, this.variables), given)):
+            ours, theirs = (_names(about) for about in (this, whole._replace(variables=given[1])))
             raise ValueError(
                 f"{where} has its columns in another order or under other names than {than}: "
                 f"{ours} instead of {theirs}."
             )
     n_rows = sum(about.n_rows for about in abouts)
     dtypes = [abouts[number].dtype for number in full] or [first.dtype]
-    return first._replace(n_rows=n_rows, dtype=np.result_type(*dtypes))
+    return first._replace(n_rows=n_rows, dtype=np.result_type(*dtypes), variables=given[1])
+
+
+def _differ(names, others):
+    return names is not None and others is not None and list(names) != list(others)
 
 
 def _names(about):
@@ -162,6 +166,9 @@ class _ShardedFit:
             watched = self._encoded(raw_valid, target, valid.suffix)
             del raw_valid
         n_rows = sum(s.n_rows for s in summaries)
+        warn_of_small_weights(
+            sum(s.weight for s in summaries) / sum(s.n_learned for s in summaries)
+        )
         splits = valid is None and learner._can_split(n_rows)
         if splits:
             shards, summaries = self._split(shards, target, seed, n_rows)
@@ -269,6 +276,12 @@ class _ShardedFit:
         shards = self.run.start(split, shards, [learner] * n, [target] * n, seeds)
         summaries = self._summaries(shards, target)
         if not any(s.n_watched for s in summaries):
+            if n_rows < 2 * n:
+                raise ValueError(
+                    f"n_shards={n} is too many for {n_rows} rows: each shard must have rows to "
+                    "learn from and rows to hold out. Lower n_shards, pass X_val and y_val, or "
+                    "set early_stopping=False."
+                )
             raise_nothing_left(learner, n_rows)
         if not learner.shuffle and hasattr(target, "classes"):
             sides = zip(*each_of(self.run, shards)(labels_split), strict=True)

@@ -117,11 +117,7 @@ def check_values(block, number, kind, name):
 def check_weights(block, number, name):
     if len(block) == 0:
         return np.empty(0)
-    weight = np.asarray(block, np.float64)
-    if weight.min() < 0 or not np.isfinite(weight).all():
-        raise ValueError(f"{name} (block {number}) must be finite and not negative.")
-    # All zero is no fault of a part.
-    return check_weight(weight, len(weight), name) if weight.any() else weight
+    return check_weight(block, len(block), f"{name} (block {number})", is_part=True)
 
 
 def about(block):

@@ -1,4 +1,4 @@
-"""Tables: named groups of parameters in rows, beside each the state of its solver."""
+"""Tables: named groups of parameters in rows, each beside the state of its solver."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,27 +7,27 @@ import numpy as np
 
 from ._solvers import SOLVERS
 
-# Numbers that are made at a time: few enough to stay in the cache.
+# How many numbers `append` makes at a time: few enough to stay in the cache.
 _CHUNK = 1 << 16
 
 
 class Layout(NamedTuple):
-    """What a table is, before it has any rows.
+    """The definition of a table, before it has any rows.
 
     Attributes
     ----------
     name : str
     of : {"columns", "crosses", "all"}
-        What a row stands for: a column seen in training, a bucket of crosses, or nothing of
-        the data, so that every batch touches all rows.
+        What a row stands for: a column seen in training or a bucket of crosses. With "all",
+        rows stand for nothing in the data, and every batch touches all of them.
     groups : dict
-        Width of each group of hyperparameters that the numbers in a row follow. There is
-        more than one where kernels read them together.
+        Width of each group in a row. A table has several groups where kernels read them
+        together.
     initial : callable
-        ``initial(rows)`` gives the values of rows by their numbers (of columns, those in the
-        matrix), float32 of shape (len(rows), width).
+        ``initial(rows)`` gives the values of the rows with these numbers, float32 of shape
+        (len(rows), width). Rows of columns have the numbers of their columns in the matrix.
     n_rows : int
-        Number of rows, 0 for columns, which join one by one.
+        Number of rows. It is 0 for columns, which join one by one.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 
 def solver_of(layout, settings):
-    """The solver of a table. Its groups share it, and may differ in their numbers."""
+    """The solver of a table. Its groups share the solver, but may differ in its settings."""
     chosen, widths = [settings[group] for group in layout.groups], [*layout.groups.values()]
 
     def number(name):
@@ -69,7 +69,7 @@ def solver_of(layout, settings):
 
 
 def n_numbers(layout, settings):
-    """How many numbers a row takes, with the states of its solver."""
+    """How many numbers a row takes, including the states of its solver."""
     states = {len(SOLVERS[settings[group].solver].states) for group in layout.groups}
     return layout.width * (1 + max(states))
 
@@ -94,10 +94,10 @@ class Table:
         return [array[: self.n_rows] for array in self.arrays]
 
     def append(self, rows, initial):
-        """Add rows, whose values are ``initial(rows)``. They count once all of them are there."""
+        """Add rows with the values ``initial(rows)``. They count only once all are in place."""
         end, width = self.n_rows + len(rows), self.arrays[0].shape[1]
         if end > len(self.arrays[0]):
-            # The first rows get exact room, as most models never grow again.
+            # The first rows get exactly the room they need, as most models never grow again.
             shape = max(end, 2 * self.n_rows), width
             larger = [np.empty(shape, array.dtype) for array in self.arrays]
             for new, old in zip(larger, self.arrays, strict=True):
@@ -112,7 +112,7 @@ class Table:
         self.n_rows = end
 
     def fork(self, copied):
-        """A table that can grow and change its solver by itself; its rows are copies or ours."""
+        """A table that grows and changes its solver independently; it may share our rows."""
         other = object.__new__(Table)  # what is pickled has no spare rows
         other.__dict__ = self.__dict__ | ({"arrays": self.copy()} if copied else {})
         return other
@@ -124,9 +124,9 @@ class Table:
         return other
 
     def change_solver(self, solver):
-        """Go on with the same solver under other settings."""
+        """Continue with the same kind of solver under other settings."""
         adopts = not solver.means_the_same_as(self.solver)
-        # A model that was loaded as a read-only memory map is trained on a copy.
+        # A model loaded as a read-only memory map continues on a copy.
         if adopts or not all(array.flags.writeable for array in self.arrays):
             self.arrays = self.copy()
         if adopts:
@@ -134,7 +134,7 @@ class Table:
         self.solver = solver
 
     def set(self, values):
-        """Set all values, and the states such that they agree."""
+        """Set all values, and make the states agree with them."""
         self.value[:] = values
         self.solver.adopt(*self._rows)
 
@@ -161,7 +161,7 @@ class Undo:
         self._saved, self._is_saved = [], {}
 
     def note(self, table, rows):
-        """Keep these rows (None: all) as they are, unless they are kept already."""
+        """Save these rows (None: all) as they are now, unless they are saved already."""
         if id(table) not in self._is_saved:
             self._is_saved[id(table)] = np.zeros(table.n_rows, bool)
         kept = self._is_saved[id(table)]

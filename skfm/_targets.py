@@ -83,7 +83,9 @@ class Labels:
         ``each(function, *arguments)`` calls a function with each part of the data and the
         arguments; it gives a list.
         """
-        of_all, of_used, counts = zip(*each(_labels), strict=True)
+        found = each(_labels)
+        # Parts without rows have no labels and no type of them.
+        of_all, of_used, counts = zip(*[f for f in found if len(f[0])] or found, strict=True)
         encoder = LabelEncoder().fit(np.concatenate(of_all))
         present, which = np.unique(np.concatenate(of_used), return_inverse=True)
         counts = np.bincount(which, np.concatenate(counts))

@@ -1,9 +1,10 @@
-"""Terms: what a model adds up to a score.
+"""Terms: the parts that a model adds up to a score.
 
-A model is a bias and a sum of terms. A term names the tables that it reads and turns the
-values of the rows that a batch touches into scores and into gradients in these values. Two
-terms may read one table: their gradients add up. To add a model, write a term and a public
-class that lists it in `_make_terms`.
+A model is a bias and a sum of terms. A term names the tables that it reads. It turns the
+values of the rows that a batch touches into scores, and into gradients with respect to these
+values. If two terms read one table, their gradients add up.
+
+To add a model, write a term and a public class that lists it in `_make_terms`.
 """
 
 from functools import partial
@@ -17,16 +18,16 @@ from ._tables import Layout
 
 
 class Evaluation:
-    """A batch, the values of the rows that it touches, and what terms make of them.
+    """A batch, the values of the rows that it touches, and the gradients that terms add.
 
     Parameters
     ----------
     engine : module
     batch : Batch
     values : dict of ndarray
-        For each table the rows that the batch touches, (U, width).
+        For each table, the rows that the batch touches, of shape (U, width).
     step : int or None
-        The number of the step in training, None for prediction.
+        The number of the step in training; None in prediction.
     part : int
         The number of the batch among those that make the step.
     """
@@ -40,24 +41,24 @@ class Evaluation:
         return self.values[table]
 
     def pooled(self, table):
-        """The rows of a table of columns summed by field, each times its value: (B, F, width).
+        """The rows of a table of columns, pooled by field: (B, F, width).
 
-        Computed once, however many terms ask.
+        They are computed once, however many terms ask for them.
         """
         if table not in self._pooled:
             self._pooled[table] = self.engine.pool(self.batch, self.values[table])
         return self._pooled[table].reshape(self.batch.n_rows, self.batch.n_fields, -1)
 
     def add(self, table, gradient):
-        """Add to the gradient in the values of a table."""
+        """Add to the gradient with respect to the values of a table."""
         _add(self._gradients, table, gradient)
 
     def add_pooled(self, table, gradient):
-        """Add to the gradient in the pooled rows of a table."""
+        """Add to the gradient with respect to the pooled rows of a table."""
         _add(self._pooled_gradients, table, gradient)
 
     def gradients(self):
-        """All gradients that were added, by table."""
+        """The sum of the added gradients, for each table."""
         for table, gradient in self._pooled_gradients.items():
             rows = gradient.reshape(-1, gradient.shape[-1])
             self.add(table, self.engine.pool_gradient(self.batch, rows))
@@ -74,14 +75,14 @@ class Term:
     Attributes
     ----------
     per_row : int
-        How many numbers a row of the data is turned into on the way to a score, the largest
-        arrays only: what a batch may have rows for.
+        How many numbers the term computes for a row of the data, in its largest arrays. The
+        number of rows in a batch follows from this.
     structure : dict
-        Parameters of the estimator, with their values, that decide what the parameters
-        mean: they cannot change where training goes on.
+        Hyperparameters that decide what the parameters mean, with their values. They cannot
+        change when training continues.
     needs_rows : bool
-        Whether prediction, too, needs the rows of exactly the columns in the batch, because
-        the term computes something for each of them.
+        Whether prediction, too, needs the rows of exactly the columns in the batch. A term that
+        computes something for each of these columns needs them.
     """
 
     per_row = 0
@@ -91,8 +92,8 @@ class Term:
     def layouts(self):
         """The tables that the term reads, a list of `Layout`.
 
-        Of columns, buckets of crosses or all: `forward` gets the values of those rows that
-        the batch touches, and `backward` adds a gradient of their shape.
+        `forward` gets the values of the rows that the batch touches, and `backward` adds a
+        gradient of the same shape.
         """
         raise NotImplementedError
 
@@ -107,9 +108,9 @@ class Term:
     def forward(self, evaluation):
         """Score the rows of a batch.
 
-        ``evaluation[table]`` are values of a table, ``evaluation.pooled(table)`` those of
-        columns summed by field; ``evaluation.batch.field`` has the field of each column that
-        is touched, and the engine sums over rows and columns.
+        ``evaluation[table]`` has the values of a table, ``evaluation.pooled(table)`` those of
+        columns pooled by field. ``evaluation.batch.field`` has the field of each column that
+        the batch touches. The engine sums over rows and columns.
 
         Returns
         -------
@@ -131,17 +132,18 @@ class Term:
         raise NotImplementedError
 
     def attributes(self, columns, values, seen):
-        """Add to what users see of the parameters, a dict.
+        """Add to `seen`, the parameters that users see.
 
-        ``seen["coef"]`` and ``seen["constant"]`` are those of the model that has the values of
-        the matrix, whatever their units in training: where columns are shifted, terms
-        multiply out what is left.
+        ``seen["coef"]`` and ``seen["constant"]`` belong to the model of the values in the
+        matrix, whatever their units in training. Where columns are shifted, terms multiply out
+        the shifts.
 
         Parameters
         ----------
         columns : Columns
-            ``per_value`` divides by their units, ``units.shift`` is what is subtracted
-            from their values, ``shifted`` those of which it is not 0, ``field`` their field.
+            ``per_value`` divides by their scales. ``units.shift`` has the numbers that are
+            subtracted from their values, ``shifted`` the columns where this is not 0, and
+            ``field`` their fields.
         values : dict of ndarray
             The whole tables.
         seen : dict
@@ -151,24 +153,25 @@ class Term:
     # -- what the score of a row is made of: `column_weights`, `pair_weights` and the rest ----
 
     def column_weights(self, values, slots):
-        """What a unit of columns adds to the score by itself, (n,) float64; None: nothing.
+        """What one unit of each column adds to the score by itself.
 
-        ``values[table]`` has all rows of a table, by slots.
+        ``values[table]`` has all rows of a table, by slots. Returns float64 of shape (n,), or
+        None where columns add nothing by themselves.
         """
 
     def pair_weights(self, values, field, i, j):
         """What pairs of columns, in slots i and j, add to the score where both have one unit.
 
-        ``field[slot]`` is the field of a column. Returns float64 of the shape of i; None where
-        the term has nothing for pairs.
+        ``field[slot]`` is the field of a column. Returns float64 of the shape of i, or None
+        where pairs add nothing.
         """
 
     def other_parts(self, evaluation):
-        """The rest of the scores of a batch, (B,) each, by a kind and the fields it is of."""
+        """The rest of the scores of a batch: arrays of shape (B,) by their kind and fields."""
         return {}
 
     def vectors(self, values, field, slots):
-        """By table, a vector for each column: columns with like vectors interact alike."""
+        """A vector of each column, by table. Columns with like vectors interact alike."""
         return {}
 
 
@@ -236,8 +239,8 @@ class Linear(Term):
 class Interactions(Term):
     """A linear weight per column, and all pairwise interactions through k factors per field.
 
-    One field makes the factorization machine (Rendle 2010), several the field-aware one (Juan
-    et al. 2016). Both parts share a table, as kernels read them together.
+    With one field this is the factorization machine (Rendle 2010), with several the field-aware
+    one (Juan et al. 2016). Both parts share a table, as kernels read them together.
 
     Parameters
     ----------
@@ -248,7 +251,7 @@ class Interactions(Term):
     scale : float
         Standard deviation of the initial factors.
     key : tuple of int
-        Seed and number of the output: same key, same initial factors.
+        Seed and number of the output. The same key gives the same initial factors.
     """
 
     table = "interactions"
@@ -312,7 +315,7 @@ class Interactions(Term):
         if not self.n_factors:
             return {}
         V = self._by_field(values)[slots]
-        if self.n_fields > 1:  # those for the own field learn only where it has several values
+        if self.n_fields > 1:  # those for their own field learn only if it has several values
             V[np.arange(len(slots)), field[slots]] = 0
         return {self.table: V.reshape(len(slots), -1)}
 
@@ -338,17 +341,17 @@ def _see_linear(w, columns, seen):
 def _multiply_out(shift, met, squares, seen):
     """Turn interactions of (x − shift) into those of x, linear weights and a constant.
 
-    `met` is how much each column interacts with the shifts of all, itself included, `squares`
-    with itself.
+    `met` says how much each column interacts with the shifts of all columns, itself included,
+    and `squares` how much with itself.
     """
     seen["coef"] = seen["coef"] - met + shift * squares
     seen["constant"] += shift @ (met - shift * squares) / 2
 
 
 class PooledInteractions(Term):
-    """Pairwise interactions of embeddings that are pooled by field for something else, too.
+    """Pairwise interactions of embeddings that another term pools by field, too.
 
-    As of a factorization machine: ½(‖Σ_a E_a‖² − Σ_i x_i² ‖v_i‖²).
+    The formula is that of a factorization machine: ½(‖Σ_a E_a‖² − Σ_i x_i² ‖v_i‖²).
     """
 
     needs_rows = True
@@ -431,7 +434,7 @@ class FieldWeighted(Term):
         evaluation.add_pooled("factors", delta[:, None, None] * met)
         own = evaluation.engine.column_sums(batch, delta, power=2)
         evaluation.add("factors", -(r.diagonal()[batch.field] * own)[:, None] * V)
-        # r_ab and r_ba are one weight: each of the two gets its whole gradient.
+        # r_ab and r_ba are one weight, so each of them gets the whole gradient of that weight.
         by_field = np.moveaxis(E, 1, 0)
         scaled = (by_field * delta[:, None]).reshape(self.n_fields, -1)
         gradient = scaled @ by_field.reshape(self.n_fields, -1).T
@@ -471,7 +474,7 @@ class Network(Term):
         Width of the embeddings, at least 1.
     n_fields : int
     hidden : tuple of int
-        Widths of the hidden layers. The output layer has no bias: the model has one.
+        Widths of the hidden layers. The output layer has no bias, as the model has one.
     activation : {"relu", "tanh", "logistic", "identity"}
     dropout : float
         Share of hidden units left out in each step of the training.
@@ -521,7 +524,7 @@ class Network(Term):
         inputs, outputs, masks = [pooled.reshape(len(pooled), -1)], [], []
         activate = ACTIVATIONS[self.activation][0]
         drop = self.dropout and evaluation.step is not None
-        # The last number keeps the stream apart from that of the order of rows.
+        # The last number separates this stream from the one that orders the rows.
         stream = [*self.key, evaluation.step, 1 + evaluation.part]
         random = np.random.default_rng(stream) if drop else None
         for weights, biases in hidden:
@@ -578,7 +581,7 @@ class Network(Term):
         return {"embeddings": values["embeddings"][slots]}
 
 
-# Each activation, and its derivative given its output.
+# Each activation, and its derivative as a function of its output.
 ACTIVATIONS = {
     "relu": (lambda z: np.maximum(z, 0, out=z), lambda a: a > 0),
     "tanh": (lambda z: np.tanh(z, out=z), lambda a: 1 - a * a),

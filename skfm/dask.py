@@ -31,6 +31,7 @@ from ._reports import warn_of_outcome
 from ._sharded import Collection, fit_sharded
 from ._threads import one_blas_thread
 from ._wide_deep import WideDeepClassifier, WideDeepRegressor
+from .preprocessing import FieldEncoder
 
 __all__ = [
     "DaskFFMClassifier",
@@ -69,6 +70,8 @@ def encode(encoder, frame):
     ------
     ValueError
         If the encoder is not fitted and does not hash.
+    TypeError
+        If `encoder` is no FieldEncoder or `frame` is no Dask data frame.
 
     Examples
     --------
@@ -80,6 +83,11 @@ def encode(encoder, frame):
     >>> encode(FieldEncoder(n_buckets=8), frame).compute().shape
     (2, 16)
     """
+    if not isinstance(encoder, FieldEncoder) or not hasattr(frame, "_meta_nonempty"):
+        raise TypeError(
+            "encode takes a FieldEncoder and a Dask data frame, got "
+            f"{type(encoder).__name__} and {type(frame).__name__}."
+        )
     if encoder.n_buckets is not None and not hasattr(encoder, "n_features_in_"):
         encoder = clone(encoder).fit(frame._meta_nonempty)
     elif not hasattr(encoder, "n_features_in_"):
@@ -180,7 +188,7 @@ class _OnDask:
             settings = {n: v for n, v in self.get_params().items() if n not in _NOT_SETTINGS}
             name = type(self).__name__
             checkpoint = Checkpoint(self.checkpoint, (name, __version__, settings))
-        with self._learner() as (learner, _), one_blas_thread, run.quiet():
+        with self._learner() as (learner, _), one_blas_thread, run.fitting():
             local = learner._unfitted()
             data = self._collection(run, X, y, sample_weight, "")
             valid = validates and self._collection(run, X_val, y_val, sample_weight_val, "_val")
@@ -231,7 +239,7 @@ class _OnDask:
     def _unfitted(self):
         """The local estimator with the same parameters."""
         ours = self.get_params(deep=False)
-        local_class = type(self).__bases__[-1]
+        local_class = next(c for c in type(self).__mro__ if not issubclass(c, _OnDask))
         known = local_class().get_params(deep=False)
         return local_class(**{name: ours[name] for name in known})
 

@@ -1,4 +1,4 @@
-"""From tables to fields: every variable becomes a field of columns, or two."""
+"""From tables to fields: each variable becomes one field of columns, or two."""
 
 import copy
 from collections import Counter
@@ -27,17 +27,17 @@ _AT_LEAST_2 = Interval(Integral, 2, None, closed="left")
 
 
 class _Inverse:
-    """How an encoder gives back what it has encoded."""
+    """The inverse of the encoding."""
 
     def inverse_transform(self, X):
-        """Give back the table that rows were encoded from, as far as they tell.
+        """Reconstruct the table from encoded rows, as far as they determine it.
 
         - A category comes back as its text, a missing value as NaN. Unknown and rare categories
           come back as None, and so do missing values if there were none in training.
         - A number between knots comes back as it was, up to rounding to float32; one beyond the
           outer knots as the outer knot. With ``numeric="value"`` all numbers come back.
-        - A bin gives back its lower end, which is the number itself if that has a bin of its
-          own; the first bin gives the least number in training.
+        - A bin gives back its lower end. That is the number itself if the number has its own
+          bin. The first bin gives back the smallest number in training.
 
         Parameters
         ----------
@@ -51,15 +51,15 @@ class _Inverse:
         Raises
         ------
         ValueError
-            If `n_buckets` is set, as hashing keeps no categories, or the rows are not as
-            :meth:`transform` gives them.
+            If `n_buckets` is set, as hashing keeps no categories, or if :meth:`transform` could
+            not have given these rows.
         """
         now = copy.copy(self)
         check_is_fitted(now)
         if now.n_buckets is not None:
             raise ValueError(
-                "What n_buckets has hashed cannot be given back: a bucket does not tell which "
-                "categories fell into it. Keep the table, or encode it without n_buckets."
+                "inverse_transform cannot undo the hashing of n_buckets: a bucket does not tell "
+                "which categories fell into it. Keep the table, or encode it without n_buckets."
             )
         X = without_stored_zeros(as_csr(check_array(X, accept_sparse="csr")))
         names, ends = _names_of(now), np.cumsum([sum(e.widths) for e in now._encodings])
@@ -83,61 +83,64 @@ class _Inverse:
 @constrained
 @dataclass(repr=False, eq=False, kw_only=True)
 class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
-    """Encode each variable of a table as a field of columns, or two.
+    """Encode each variable of a table as one field of columns, or two.
 
-    Every row gets exactly one entry per field, so that
-    :func:`skfm.infer_fields`, and with it the estimators, find the fields without being
-    told. Missing and unknown values are entries, too.
+    Every row gets exactly one entry per field. :func:`skfm.infer_fields` and the estimators can
+    therefore infer the fields from the encoded matrix. Missing and unknown values get entries,
+    too.
 
     Parameters
     ----------
     numeric : {"auto", "piecewise_linear", "quantile", "squared_log", "value"}, default="auto"
-        What becomes of numbers.
+        How numbers are encoded.
 
-        - "piecewise_linear": hat functions at knots, with about equally many training rows
-          between each two (Gorishniy et al. 2022, section 3.1). A number between two knots has an
-          entry for each, 1 − t and t, so that numbers keep their order. Even and odd knots
-          are two fields: each row has one entry in either. A number that more rows share than
-          lie between two knots has a column of its own. Beyond the outer knots nothing changes.
-        - "quantile": bins that hold about equally many training rows, where a number that is
-          more frequent than that has one by itself or with few others.
-        - "squared_log": bins for counts, fixed beforehand: 0, 1 and 2 have their own, and from
-          n = 3 on the square of the logarithm decides, ⌊ln²(n)⌋; likewise for negative numbers.
-          Used by the winners of the Criteo challenge (Juan et al. 2014). With a
-          vocabulary, a bin not seen in training counts as the next one below.
+        - "piecewise_linear": hat functions at knots. About equally many training rows lie between
+          neighboring knots (Gorishniy et al. 2022, section 3.1). A number between two knots has
+          an entry for each, 1 − t and t, so that numbers keep their order. Even and odd knots
+          form two fields, and each row has one entry in each of them. A number gets its own column
+          if it is more frequent than all numbers between two knots together. A number beyond the
+          outer knots is encoded like the nearest one of them.
+        - "quantile": bins that hold about equally many training rows. A number that is more
+          frequent than that gets its own bin, or shares one with few others.
+        - "squared_log": bins for counts that do not depend on the data. 0, 1 and 2 have their own
+          bins, and from n = 3 on the bin is ⌊ln²(n)⌋, the squared logarithm. Negative numbers are
+          treated likewise. The winners of the Criteo challenge used these bins (Juan et al.
+          2014). With a vocabulary, a bin not seen in training counts as the next one below.
         - "value": one column that holds the number itself, standardized.
         - "auto": "piecewise_linear" with a vocabulary, "squared_log" with `n_buckets`.
     n_bins : int or "auto", default="auto"
-        Number of knots or quantile bins, at most; at least 2. "auto" is 32 bins; for knots, one
-        for 100 rows, but from 2 to 24. A variable with no more distinct numbers has a column for
-        each.
+        Maximum number of knots or quantile bins, at least 2. "auto" allows 32 bins, or one knot
+        per 100 rows but never fewer than 2 or more than 24. A variable with no more distinct
+        numbers than that has a column for each.
     min_frequency : int or float, default=None
         Categories that occur in fewer rows (int), or in a smaller share of them (float),
         share the column of unknown values. None keeps all.
     max_categories : int, default=None
-        Keep only that many categories of each variable, the most frequent ones. Missing
-        and unknown values are not counted. None keeps all.
+        Keep only the `max_categories` most frequent categories of each variable. Missing and
+        unknown values do not count. None keeps all.
     n_buckets : int, default=None
-        Hash categories into that many columns for each variable, the first of which is
-        for missing values, instead of learning a vocabulary. Nothing needs to be fitted
-        then, and ``fields=<number of variables>`` describes the result. All variables are
-        categories then, unless `categorical_features` says otherwise. At least 2.
+        Hash the categories of each variable into this many columns, at least 2, instead of
+        learning a vocabulary. The first column is for missing values. A hashing encoder needs no
+        fitting, and models take ``fields=<number of variables>`` for its output. It treats all
+        variables as categories, unless `categorical_features` says otherwise.
     categorical_features : "all" or array-like of {int, str, bool}, default=None
-        Variables to take as categories, by name or position, or as a mask over all variables.
+        Variables to treat as categories, by name or position, or as a mask over all variables.
 
-        - With a vocabulary: name numbers that are ids. Strings, booleans and categorical
-          data types are always categories, and so is every variable with "all".
+        - With a vocabulary: name the variables whose numbers are ids. Strings, booleans and
+          categorical data types are always categories. "all" treats every variable as
+          categories.
         - With `n_buckets`: exactly the named variables are categories, and all others are
-          numbers, whatever type holds them; with an empty list, all are. None and "all" take
-          every variable as categories. The data type does not matter, as it may change from
-          one chunk of a file to the next.
+          numbers. An empty list makes all variables numbers. None and "all" treat every variable
+          as categories. The data type does not matter, as it may change from one chunk of a file
+          to the next.
     separators : dict, default=None
-        For variables that hold several values in one string, by name or position, what is
-        between the values: ``{"genres": "|"}``. Cells that are lists, tuples, arrays,
-        sets or frozen sets need no mention. Both need `n_buckets`, as fields with several
-        entries per row cannot be inferred.
+        The separator of each variable that holds several values in one string, by name or
+        position: ``{"genres": "|"}``. Cells that are lists, tuples, arrays, sets or frozen sets
+        need no separator. Several values in a cell always need `n_buckets`, as models cannot
+        infer fields with several entries per row.
     pooling : {"sum", "mean"}, default="sum"
-        Whether each of several values in one cell counts 1, or 1 / number of values.
+        Whether each of several values in a cell counts 1 ("sum") or 1 / number of values
+        ("mean").
 
     Attributes
     ----------
@@ -154,37 +157,40 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    The columns of a field are: its categories, the most frequent first; missing values,
-    if there were any in training; unknown and rare values, and missing ones if there were
-    none in training. For numbers: the bins (or the value), and missing values; or the even
-    knots, the frequent numbers and missing values, and then a field of the odd knots.
+    The columns of a field of categories are, in this order: the categories, the most frequent
+    first; missing values, if training had any; unknown and rare values, which include missing
+    ones if training had none. The columns of numbers are the bins (or the value) and missing
+    values. With knots, the first field has the even knots, the frequent numbers and missing
+    values, and the second field has the odd knots.
 
     A category is its text: the numbers 3 and 3.0 and the string "3" are one category, and so are
     True and "True". Bytes are decoded from UTF-8. NumPy, pandas, polars and Arrow give the same
-    matrix for the same values. An object array holds numbers where all its values are numbers;
-    decimals are. Masked cells are missing. Other types have these texts:
+    matrix for the same values. A variable in an object array holds numbers if all its values
+    are numbers, decimals included. Masked cells are missing. Other types have these texts:
 
     - A member of an enum has the text of its value.
     - Dates and times are categories, too, to the microsecond: 2026-01-31, 07:30:00 and
-      2026-01-31 07:30:00.5. Midnight is the date. A moment with a time zone is taken in UTC and
-      ends in +00:00. Where their order counts, make numbers or parts of them first.
-    - Durations are refused: divide them by a unit, which makes numbers of them.
-    - Any other object has the text that ``str`` gives. It is refused if that shows its address in
-      memory, which differs from process to process, or if the object cannot be hashed.
+      2026-01-31 07:30:00.5. Midnight has the text of its date. A moment with a time zone is
+      converted to UTC, and its text ends in +00:00. Where the order of dates matters, convert
+      them to numbers or to parts, such as the month, first.
+    - The encoder refuses durations. Divide them by a unit to get numbers.
+    - Any other object has the text that ``str`` gives. The encoder refuses the object if this
+      text shows its address in memory, which differs from process to process, or if the object
+      cannot be hashed.
 
-    A category whose text is <missing> or <unknown> has a backslash before it in the names of
-    columns.
+    In the names of columns, a backslash precedes a category whose text is <missing> or
+    <unknown>.
 
     A vocabulary does not read strings as numbers: "03" and "3" are two categories. Pass
-    ``dtype=str`` to :func:`pandas.read_csv` for codes with leading zeros, or it makes numbers of
-    them. Where a variable held numbers in `fit`, strings are read as numbers.
+    ``dtype=str`` to :func:`pandas.read_csv` for codes with leading zeros; otherwise it turns them
+    into numbers. If a variable held numbers in `fit`, :meth:`transform` reads strings as numbers.
 
-    Hashing takes the MurmurHash3 of a category's text. A cell has the same entry whatever
-    stands in the other rows, also where those decide whether a reader of files makes a number
-    of it: "03", " 3", "3.0", "3e0" and 3 are one category, and so are "true" and True. What the
-    reader has lost cannot be restored: pandas rounds integers beyond 2**53 if others in the
-    chunk are missing or have fractions, and makes infinity of numbers too large for float64.
-    Whole numbers in float32 have the text of the integer, others that of the shortest decimal.
+    Hashing takes the MurmurHash3 of a category's text. The entry of a cell does not depend on the
+    other rows, even where those decide whether a file reader turns the cell into a number: "03",
+    " 3", "3.0", "3e0" and 3 are one category, and so are "true" and True. The encoder cannot
+    restore what the reader has lost: pandas rounds integers beyond 2**53 if others in the chunk
+    are missing or have fractions, and turns numbers too large for float64 into infinity. Whole
+    numbers in float32 have the text of the integer, others that of the shortest decimal.
 
     References
     ----------
@@ -231,7 +237,7 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Learn the categories and bins.
 
-        With `n_buckets` there are none; only the names of the variables are noted down.
+        With `n_buckets` there are none to learn: `fit` only records the names of the variables.
 
         Parameters
         ----------
@@ -285,15 +291,15 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
         Returns
         -------
         encoded : csr_array of shape (n_samples, n_features_out), float32
-            One entry per row and field; several where a cell holds several values. Its
-            attribute `variables`, a dict of the first columns of the fields of each variable by
-            name, lets a model call its fields, and :mod:`skfm.inspection` its columns, what the
-            table calls them. Where these names are no strings, variables are x0, x1, …
+            One entry per row and field, or several where a cell holds several values. The
+            attribute `variables` is a dict from the name of each variable to the first columns of
+            its fields. Models take the names of fields from it, and :mod:`skfm.inspection` those
+            of columns. Where names of the table are no strings, variables are x0, x1, …
 
         Raises
         ------
         ValueError
-            If the variables are not those of `fit`, or hold something else.
+            If the variables are not those of `fit`, or hold values of another kind.
         """
         now = copy.copy(self)  # another thread may fit the encoder meanwhile
         if now.n_buckets is None:
@@ -346,8 +352,9 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     def _fit(self, X):
         """Fit; return a copy of the fitted encoder and the variables of X.
 
-        All is learned by the copy and taken over at once: who transforms meanwhile, or goes on
-        after an interrupt, has the encoder as it was before or as it is after.
+        The copy learns everything, and this encoder then takes it over at once. A thread that
+        transforms meanwhile, or code that continues after an interrupt, sees the encoder either
+        as it was before or as it is afterwards.
         """
         fitted = copy.copy(self)
         variables = _read(fitted, X, reset=True)
@@ -407,7 +414,7 @@ def _read(encoder, X, reset=None):
 
 
 def _as_table(X):
-    """X without what its readers do not know: Arrow's tables, and masks of NumPy."""
+    """Convert Arrow tables and masked arrays, which the readers of cells do not know."""
     if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
         try:
             import pandas
@@ -427,7 +434,7 @@ def _as_table(X):
 
 
 def _are_numeric(encoder, names):
-    """Of each variable, whether it holds numbers; None where its data type says so."""
+    """Whether each variable holds numbers; None leaves that to its data type."""
     named = encoder.categorical_features
     if isinstance(named, str) or (named is None and encoder.n_buckets is not None):
         return [False] * len(names)

@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from skfm import FFMClassifier, FFMRegressor, FMClassifier, WideDeepClassifier
 from skfm._rounds import ShardedSample
 from skfm.preprocessing import FieldEncoder
 
-from .common import few_passes, fields_of, small_clicks, targets
+from .common import ESTIMATORS, few_passes, fields_of, small_clicks, targets
 from .test_rounds import assert_same, blocks_of, fit
 
 pytest.importorskip("distributed", reason="Dask is not installed")
@@ -370,3 +371,54 @@ def test_the_example_runs_from_parquet(tmp_path):
     here = fit(FFMClassifier(**model.get_params() | {"batch_size": 28}), X, y, n_shards=4)
     np.testing.assert_allclose(model.predict_proba(X), here.predict_proba(X), atol=1e-6)
     assert f"{model.predict_proba(X)[:, 1].mean():.4f}".encode() in ran.stdout
+
+
+def test_every_estimator_has_one_on_dask():
+    assert {f"Dask{cls.__name__}" for cls in ESTIMATORS} == {*on_dask.__all__} - {"encode"}
+
+
+def test_a_subclass_gives_the_local_estimator():
+    class Mine(on_dask.DaskFMClassifier):
+        pass
+
+    assert type(Mine()._unfitted()) is FMClassifier
+
+
+def test_a_timeout_of_the_data_is_not_one_of_the_cluster(client):
+    def read():
+        raise TimeoutError("read timed out")
+
+    with pytest.raises(TimeoutError, match="read timed out"):
+        on_dask.DaskFMClassifier(**PARAMS).fit([delayed(read)()], [delayed(np.arange)(3)])
+
+
+def test_a_fit_within_a_task_leaves_its_thread_and_nothing_on_the_workers(client):
+    clicks = small_clicks(100)
+
+    def inner():
+        model = on_dask.DaskFMClassifier(**PARAMS, n_shards=2)
+        return model.fit([delayed(clicks.X)], [delayed(clicks.y)]).to_local()
+
+    futures = client.map(lambda _: inner(), range(2), pure=False)  # one for each thread there is
+    assert_same(*client.gather(futures))
+    del futures
+    before = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+    model = on_dask.DaskFMClassifier(**PARAMS, n_shards=2)
+    model.fit([delayed(clicks.X)], [delayed(clicks.y)])
+    for _ in range(100):
+        after = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        if after <= before:
+            break
+        time.sleep(0.05)
+    assert after <= before
+
+
+@pytest.mark.parametrize("single", [delayed(3), delayed(small_clicks(60).X)])
+def test_a_single_delayed_part_is_no_collection(client, single):
+    with pytest.raises(TypeError, match="must be a Dask array"):
+        on_dask.DaskFMClassifier(**PARAMS).fit(single, [delayed(small_clicks(60).y)])
+
+
+def test_encode_takes_a_field_encoder_and_a_dask_frame():
+    with pytest.raises(TypeError, match="got FieldEncoder and DataFrame"):
+        on_dask.encode(FieldEncoder(n_buckets=8), pd.DataFrame({"a": [1]}))

@@ -106,7 +106,7 @@ def test_any_numbers(numbers, numeric):
 def test_what_cannot_be_given_back():
     data = table()
     hashed = FieldEncoder(n_buckets=16).fit(data)
-    with pytest.raises(ValueError, match="What n_buckets has hashed cannot be given back"):
+    with pytest.raises(ValueError, match="inverse_transform cannot undo the hashing of n_buckets"):
         hashed.inverse_transform(hashed.transform(data))
     encoder = FieldEncoder().fit(data)
     X = encoder.transform(data)

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 
-from skfm import FFMRegressor, FMRegressor, infer_fields
+from skfm import FFMRegressor, FMClassifier, FMRegressor, infer_fields
 from skfm.preprocessing import FieldEncoder
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=60)
@@ -116,3 +118,14 @@ def test_numbers_come_back_to_float32_of_their_range(offset):
     back = encoder.inverse_transform(encoder.fit_transform(numbers[:, None]))[:, 0]
     error = np.abs(back.astype(float) - numbers)
     assert error.max() <= 1e-6 * np.ptp(numbers) + 4 * np.spacing(abs(offset))
+
+
+def test_a_number_on_a_knot_is_no_outlier():
+    rng = np.random.default_rng(0)
+    numbers = np.concatenate([rng.uniform(0, 0.02, 400), np.linspace(0, 1, 9)])[:, None]
+    X = FieldEncoder(n_bins=4).fit(np.linspace(0, 1, 400)[:, None]).transform(numbers)
+    nameless = csr_array((X.data, X.indices, X.indptr), shape=X.shape)
+    for matrix, hints in ((X, False), (nameless, True)):
+        with pytest.warns(ConvergenceWarning, match="constant") as caught:
+            FMClassifier(l1_linear=1e6, l1_factors=1e6).fit(matrix, np.arange(409) % 2)
+        assert any("clip outliers" in str(w.message) for w in caught) == hints

@@ -15,6 +15,7 @@ from skfm._checkpoints import Checkpoint
 from skfm._model import Gradient
 from skfm._rounds import InProcess, Union
 from skfm._sharded import Collection, fit_sharded
+from skfm.preprocessing import FieldEncoder
 
 from .common import every_estimator, every_solver, few_passes, scores, small_clicks, targets
 
@@ -193,7 +194,7 @@ def test_blocks_may_differ_in_type():
         (lambda b: b | {"y": [b["y"][0]]}, "X has 200 rows, y has 100"),
         (lambda b: b | {"y": [b["y"][0], b["y"][1].astype(str)]}, "labels have one type"),
         (lambda b: b | {"y": [np.zeros(200)]}, "only one class"),
-        (lambda b: b | {"weight": [-np.ones(200)]}, "block 0.* not negative"),
+        (lambda b: b | {"weight": [-np.ones(200)]}, "block 0.* non-negative"),
         (lambda b: b | {"weight": [np.zeros(200)]}, "sample_weight must not be all zero"),
         (lambda b: b | {"X": [b["X"][0], b["X"][1] * np.nan]}, r"X \(block 1\) contains NaN"),
         (lambda b: b | {"X": [b["X"][0][:0]], "y": [b["y"][0][:0]]}, "nothing to learn from"),
@@ -281,3 +282,59 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         fit(FMClassifier(**params), clicks.X, clicks.y, n_shards=2, checkpoint=Checkpoint(path, 0))
     assert Checkpoint(path, 0).read(0)[-1].n_passes == 1
+
+
+def test_a_slice_of_encoded_blocks_needs_no_names():
+    """Slicing a matrix loses the names of its variables; a block in another order is refused."""
+    table = np.array([["a", "x"], ["b", "y"]] * 60, object)
+    encoder = FieldEncoder(n_buckets=8)
+    X, y = encoder.fit_transform(table), np.arange(120) % 2
+    params = dict(max_iter=1, random_state=0, engine="numpy")
+    whole = fit(FMClassifier(**params), X, y, n_shards=2)
+    for blocks in ([X[:50], X[50:]], [encoder.transform(table[:50]), X[50:]]):
+        data = Collection(blocks, [y], None)
+        model = FMClassifier(**params)
+        fit_sharded(model, (model, X, y, None), InProcess(), data, None, 2)
+        assert_same(model, whole)
+
+
+def test_small_weights_and_too_many_shards_are_named():
+    clicks = small_clicks(120)
+    with pytest.warns(UserWarning, match=r"row weights are 0.0001 on average"):
+        fit(FMClassifier(max_iter=1), clicks.X, clicks.y, np.full(120, 1e-4), n_shards=2)
+    with pytest.raises(ValueError, match=r"n_shards=120 is too many for 120 rows"):
+        fit(FMClassifier(), clicks.X, clicks.y, n_shards=120)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], ["a", "b"]])
+def test_shards_without_rows_leave_the_type_of_the_labels(labels):
+    y = np.array(labels)[[0, 1, 0, 1, 1]]
+    model = fit(FMClassifier(max_iter=1), csr_array(np.eye(5)), y, n_shards=8)
+    assert model.classes_.dtype == y.dtype
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "here", {})
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        checkpoint.write(0, {})
+    assert not [*tmp_path.iterdir()]
+
+
+def test_weights_of_a_part_are_checked_as_those_of_all(tmp_path):
+    clicks = small_clicks(120)
+    for wrong in (np.ma.masked_equal(np.arange(120), 3), np.ones(120, "M8[D]"), np.ones(120) + 1j):
+        with pytest.raises(ValueError, match=r"mask|times|[Cc]omplex"):
+            fit(FMClassifier(), clicks.X, clicks.y, wrong, n_shards=2)
+
+
+def test_a_damaged_checkpoint_and_a_path_without_folder_are_refused(tmp_path):
+    path = tmp_path / "here"
+    Checkpoint(path, 0).write(0, {"some": "state"})
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
+        with pytest.raises(ValueError, match="is not a checkpoint"):
+            Checkpoint(path, 0)
+    with pytest.raises(ValueError, match=r"checkpoint='.*nowhere/it' cannot be written"):
+        Checkpoint(tmp_path / "nowhere" / "it", 0)
