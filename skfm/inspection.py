@@ -1,5 +1,6 @@
 """What a fitted model has learned: which fields, pairs of columns and parts of a score count."""
 
+from collections import Counter
 from numbers import Integral
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def contributions(model, X, *, fields=None, feature_names=None):
         scores : ndarray of shape (n_samples, n_parts) or (n_samples, n_classes, n_parts)
             Its sums over the last axis are `decision_function`, and what a regressor predicts.
         names : list of str
-            What each part is called, such as ``"age"`` or ``"age × sex"``.
+            What each part is called, such as ``"age"`` or ``"age × sex"``. A field that is called
+            like another part, as a field "intercept", is ``"intercept (linear)"``.
         kinds : list of str
             "intercept", "linear", "interaction", "cross" or "network".
         fields : list of tuple of str
@@ -140,7 +142,7 @@ def contributions(model, X, *, fields=None, feature_names=None):
     called = [tuple(look.field_names[number] for number in fields) for fields in of]
     kinds = ["intercept"] + ["linear"] * len(by_itself) + ["interaction"] * len(met)
     kinds, called = kinds + [kind for kind, _ in other], called + [fields for _, fields in other]
-    names = [_part_name(*part) for part in zip(kinds, called, strict=True)]
+    names = _part_names(kinds, called)
     scores = scores[0] if len(models) == 1 else scores.swapaxes(0, 1)
     return Bunch(scores=scores, names=names, kinds=kinds, fields=called)
 
@@ -468,6 +470,16 @@ def _dense(matrix, columns):
     local = np.searchsorted(columns, matrix.indices)
     shape = matrix.shape[0], len(columns)
     return csr_array((matrix.data, local, matrix.indptr), shape=shape).toarray()
+
+
+def _part_names(kinds, fields):
+    """What parts are called, with their kind where a field has the name of another part."""
+    names = list(map(_part_name, kinds, fields))
+    count = Counter(names)
+    return [
+        f"{name} ({kind})" if count[name] > 1 and of else name
+        for name, kind, of in zip(names, kinds, fields, strict=True)
+    ]
 
 
 def _part_name(kind, fields):
