@@ -12,7 +12,8 @@ from ._compat import CallbackSupportMixin, fit_context
 from ._engine import choose
 from ._fitted import Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
-from ._model import check_columns
+from ._memory import check_columns
+from ._model import n_factors
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._start import Data, Start, grown
 from ._threads import for_each, n_threads, one_blas_thread
@@ -259,7 +260,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     @property
     def _engine(self):
-        k = max(term.structure.get("k", 0) for term in self._fitted.models[0].terms)
+        k = n_factors(self._fitted.models[0].terms)
         return choose(self.engine, self._fitted.compiles, k)
 
     def _make_crosses(self, fields):

@@ -24,10 +24,21 @@ def _target_number(target, model):
     classes = getattr(model, "classes_", np.empty(0))
     if len(classes) < 3:
         raise ValueError("target is for more than two classes; this model has one score.")
-    found = np.flatnonzero(classes == target)
+    found = np.flatnonzero(classes == target) if np.ndim(target) == 0 else ()
     if len(found) != 1:
         raise ValueError(f"target must be one of the classes {classes.tolist()}, got {target!r}.")
     return int(found[0])
+
+
+def _axes(ax, **figure):
+    """Where to draw: on a new figure if `ax` is None."""
+    from matplotlib import axes, pyplot
+
+    if ax is None:
+        return pyplot.subplots(layout="constrained", **figure)[1]
+    if not isinstance(ax, axes.Axes):
+        raise TypeError(f"ax must be one matplotlib Axes or None, got {type(ax).__name__}.")
+    return ax
 
 
 class InteractionDisplay:
@@ -112,6 +123,8 @@ class InteractionDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `ax` is no Axes.
         ValueError
             If `target` is missing or no class, there is only one field, and as
             :func:`field_interactions`.
@@ -153,12 +166,12 @@ class InteractionDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `ax` is no Axes.
         ValueError
             If there are fewer than two fields.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        from matplotlib import pyplot
-
         if len(self.names) < 2:
             raise ValueError(
                 f"Interactions are drawn of two fields or more, got {len(self.names)}. Pass "
@@ -170,9 +183,8 @@ class InteractionDisplay:
         drawn = np.tril(np.ones_like(self.strengths, bool), within - 1)[1 - within :]
         drawn = drawn[:, : len(drawn)]
         shown = self.strengths[1 - within :][:, : len(drawn)]
-        if ax is None:
-            size = min(max(2.5 + 0.3 * len(drawn), 4), 14)
-            _, ax = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
+        size = min(max(2.5 + 0.3 * len(drawn), 4), 14)
+        ax = _axes(ax, figsize=(size + 1, size))
         self.ax_, self.figure_ = ax, ax.figure
         self.im_ = ax.imshow(np.ma.array(shown, mask=~drawn), cmap=cmap, vmin=0, aspect="auto")
         if colorbar:
@@ -285,6 +297,8 @@ class LossCurveDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `ax` is no Axes.
         NotFittedError
             If `estimator` is not fitted.
         ValueError
@@ -325,13 +339,13 @@ class LossCurveDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `ax` is no Axes.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        from matplotlib import pyplot
         from matplotlib.ticker import MaxNLocator
 
-        if ax is None:
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = _axes(ax)
         self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
         several = len(self.curves) > 1
         for name, (training, watched, kept) in self.curves.items():

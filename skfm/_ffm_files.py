@@ -17,7 +17,7 @@ from ._batch import as_csr
 from ._compat import HasMethods, Interval, validate_params
 from ._fields import check_fields
 from ._input import check_matrix, check_values
-from ._model import check_columns
+from ._memory import check_columns
 
 # Lines that are parsed, or written, together.
 _BLOCK = 1 << 13

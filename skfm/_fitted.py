@@ -181,17 +181,20 @@ def unwrap(model):
         If it is none of skfm.
     """
     steps, estimator = None, _best(model)
-    if hasattr(estimator, "steps"):
+    if getattr(estimator, "steps", None):
         steps = estimator[:-1] if len(estimator.steps) > 1 else None
         estimator = _best(estimator.steps[-1][1])
-    is_ours = isinstance(estimator, Learned)
-    snapshot = estimator._snapshot() if is_ours else estimator
-    check_is_fitted(snapshot)
-    if not is_ours:
+    if not isinstance(estimator, Learned):
+        if hasattr(estimator, "estimator") and not isinstance(estimator, type):
+            check_is_fitted(estimator)  # a search
+        is_class = isinstance(estimator, type)
+        name = f"The class {estimator.__name__}" if is_class else type(estimator).__name__
         raise TypeError(
-            f"{type(estimator).__name__} is no model of skfm. Pass one of its estimators, or a "
-            "Pipeline that ends with one."
+            f"{name} is no model of skfm. Pass one of its fitted estimators, or a Pipeline that "
+            "ends with one."
         )
+    snapshot = estimator._snapshot()
+    check_is_fitted(snapshot)
     return steps, snapshot
 
 

@@ -1,16 +1,13 @@
 """The model of one output: a bias and a sum of terms, over named tables."""
 
 import copy
-import os
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ._graph import Symbols
-from ._tables import Layout, Table, n_numbers, solver_of
+from ._tables import Layout, Table, solver_of
 from ._terms import Evaluation, filled
 
 
@@ -57,6 +54,11 @@ def layouts_of(terms, start=0.0):
 def parameters_per_column(terms):
     """How many parameters a column has, without the states of solvers."""
     return sum(x.width for x in layouts_of(terms).values() if x.of == "columns")
+
+
+def n_factors(terms):
+    """The number of factors, 0 of a linear model."""
+    return max(term.structure.get("k", 0) for term in terms)
 
 
 class Model:
@@ -268,68 +270,3 @@ class Model:
         symbols = Symbols(entries, self._values(entries.fitted.columns))
         scores = [term.graph(symbols) for term in self.terms]
         return entries.graph.total([*scores, symbols["bias"][0].astype(float)])
-
-
-def memory_needed(terms, settings, n_columns, batch_size, n_outputs, n_copies, n_features):
-    """Bytes that training needs, how many numbers a column takes, and other parameters.
-
-    Parameters
-    ----------
-    terms, settings
-        See `Model`.
-    n_columns : int
-        Columns with parameters.
-    batch_size : int
-        Rows in a batch. What they are turned into counts three times.
-    n_outputs : int
-    n_copies : int
-        How many copies of all parameters and states there are at a time.
-    n_features : int
-        Columns of the matrix, if the model has yet to number them: 4 bytes each, and 1 to find
-        those that occur.
-    """
-    layouts = layouts_of(terms).values()
-    numbers = {layout.name: n_numbers(layout, settings) for layout in layouts}
-    per_column = n_outputs * sum(numbers[x.name] for x in layouts if x.of == "columns")
-    others = n_outputs * sum(x.n_rows * numbers[x.name] for x in layouts if x.of != "columns")
-    per_batch = batch_size * sum(term.per_row for term in terms)
-    numbers_of_model = n_copies * (n_columns * per_column + others) + 3 * per_batch
-    return 4 * numbers_of_model + 5 * n_features, per_column, others
-
-
-def check_memory(terms, settings, n_columns, *sizes):
-    """Raise ValueError if training needs more memory than there is; see `memory_needed`."""
-    needed, per_column, others = memory_needed(terms, settings, n_columns, *sizes)
-    available = _memory_of_machine()
-    if available and needed > available:
-        raise ValueError(
-            f"The model needs {needed / 2**30:.1f} GiB, but there are "
-            f"{available / 2**30:.1f} GiB of memory. {n_columns} columns occur, and each takes "
-            f"{per_column} numbers, the solver's state included"
-            + (f"; other parameters take {others} numbers" if others else "")
-            + ". Lower k, batch_size or the sizes of layers, merge fields (fields=), or drop "
-            "rare columns."
-        )
-
-
-def check_columns(n_columns, what):
-    """Raise ValueError, which begins with `what`, if there is no memory for so many columns.
-
-    Each of them takes up to 16 bytes, whether it occurs or not.
-    """
-    available, needed = _memory_of_machine(), 16 * n_columns
-    if available and needed > available:
-        raise ValueError(
-            f"{what}, which take {needed / 2**30:.1f} GiB, but there are "
-            f"{available / 2**30:.1f} GiB of memory. Hash them into fewer, or number them anew."
-        )
-
-
-def _memory_of_machine():
-    """Bytes of memory of this machine or container; None where it does not say."""
-    limits = []
-    with suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(ValueError, OSError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(limits, default=None)

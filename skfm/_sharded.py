@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, vstack
 from ._base import raise_nothing_left, warn_of_small_weights
 from ._callbacks import FitWatch
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
-from ._model import check_columns
+from ._memory import check_columns
 from ._rounds import Output, ShardedSample, cut_part, each_of
 from ._shards import (
     about,

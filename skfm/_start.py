@@ -6,9 +6,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ._batch import Columns, Units, entries_per_row
-from ._engine import is_worth_compiling
+from ._engine import choose, is_worth_compiling
 from ._fitted import Fitted
-from ._model import Model, check_memory, parameters_per_column
+from ._memory import Work, check_memory
+from ._model import Model, n_factors, parameters_per_column
+from ._threads import n_threads
 from ._training import Sample
 from ._units import Part, units_of
 
@@ -96,11 +98,22 @@ def models_of(estimator, start, facts, batch_size, in_stream=False):
     """New models, or forks of those before, from what is known of the data."""
     seed, target, columns, crosses, terms, before, _ = start
     settings = estimator._settings(columns.fields, facts.weight, facts.entries)
-    # The model, the best pass, and the model from before while it may come back.
-    copies = 3 if estimator.__sklearn_is_fitted__() and not in_stream else 2
-    n_columns = len(columns) + len(facts.new)
-    n_features = 0 if before else len(columns.slot_of)
-    check_memory(terms[0], settings, n_columns, batch_size, len(terms), copies, n_features)
+    # The size of a stream cannot be known: it is taken to be large.
+    n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
+    compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
+    # Steps of a stream are taken back in all outputs or in none.
+    together = len(terms) if in_stream else min(n_threads(estimator.n_jobs), len(terms))
+    work = Work(
+        n_features=0 if before else len(columns.slot_of),
+        n_columns=len(columns) + len(facts.new),
+        n_rows=start.data.X.shape[0] if start.data else 0,
+        entries=facts.entries,
+        batch_size=batch_size,
+        n_outputs=len(terms),
+        n_together=together,
+        refits=estimator.__sklearn_is_fitted__() and not in_stream,
+    )
+    check_memory(terms[0], settings, choose(estimator.engine, compiles, n_factors(terms[0])), work)
     models = []
     for output, its_terms in enumerate(terms):
         if before:
@@ -112,7 +125,4 @@ def models_of(estimator, start, facts, batch_size, in_stream=False):
         model.add_columns(facts.new)
         models.append(model)
     columns = columns.extended(facts.new, facts.units)
-    # The size of a stream cannot be known: it is taken to be large.
-    n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])
-    compiles = before.compiles if before else in_stream or is_worth_compiling(n_read)
     return Fitted(seed, target, columns, facts.entries, compiles, crosses, models)

@@ -76,7 +76,7 @@ class Term:
     ----------
     per_row : int
         How many numbers the term computes for a row of the data, in its largest arrays. The
-        number of rows in a batch and the memory for it follow from this.
+        number of rows in a batch follows from this.
     structure : dict
         Hyperparameters that decide what the parameters mean, with their values. They cannot
         change when training continues.
@@ -96,6 +96,14 @@ class Term:
         gradient of the same shape.
         """
         raise NotImplementedError
+
+    def held_per_row(self, engine):
+        """How many numbers a row of the data takes at most at a time.
+
+        In scores and in a step, those of all rows of a batch together: what decides how much
+        memory a batch needs beside the rows of tables.
+        """
+        return 0, 0
 
     def forward(self, evaluation):
         """Score the rows of a batch.
@@ -190,6 +198,10 @@ class Linear(Term):
     def layouts(self):
         return [Layout(self.table, self.of, {self.table: 1}, filled(1), self.n_rows)]
 
+    def held_per_row(self, engine):
+        # A dozen arrays of int64 find and hash the crosses, beside their counts and values.
+        return 28 * self.per_row, 28 * self.per_row
+
     def forward(self, evaluation):
         batch = evaluation.batch.part(self.of)
         return evaluation.engine.row_sums(batch, evaluation[self.table]), None
@@ -252,6 +264,9 @@ class Interactions(Term):
     def layouts(self):
         groups = {"linear": 1, "factors": self.n_factors}
         return [Layout(self.table, "columns", groups, self._initial)]
+
+    def held_per_row(self, engine):
+        return engine.POOLED_ARRAYS * self.per_row, engine.POOLED_ARRAYS * self.per_row
 
     def _initial(self, columns):
         factors = hashed_normal(self.key, columns, self.n_factors, self.scale)
@@ -399,6 +414,11 @@ class FieldWeighted(Term):
         ones = Layout(name, "all", {name: F}, filled(F, 1.0), F)
         return [_vectors("factors", self.k, self.scale, self.key), ones]
 
+    def held_per_row(self, engine):
+        # Pooled rows and what they meet; the gradient, and two copies in another order.
+        pooled = self.n_fields * self.k
+        return 2 * pooled, 5 * pooled
+
     def forward(self, evaluation):
         V, r, batch = evaluation["factors"], evaluation["field_weights"], evaluation.batch
         E = evaluation.pooled("factors")
@@ -485,6 +505,12 @@ class Network(Term):
                 Layout(f"biases{layer}", "all", {"biases": n_out}, filled(n_out), 1),
             ]
         return layouts[:-1]
+
+    def held_per_row(self, engine):
+        # Pooled rows and their gradient; of layers the outputs and their gradient, and with
+        # dropout what is kept of them, and how.
+        pooled, hidden = self.sizes[0][0], sum(n_out for _, n_out in self.sizes[:-1])
+        return pooled + hidden, 2 * pooled + (4 if self.dropout else 2) * hidden
 
     def _layers(self, values):
         """Weights and biases of the hidden layers, and the weights of the last."""

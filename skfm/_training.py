@@ -127,6 +127,10 @@ def rows_per_batch(most, per_row, floats=_BATCH_FLOATS):
     return max(1, min(most, floats // max(per_row, 1)))
 
 
+def rows_scored_together(per_row, engine):
+    return rows_per_batch(_MAX_ROWS, per_row, engine.POOLED_AT_A_TIME)
+
+
 @contextmanager
 def interruptible():
     """Let Ctrl-C be a KeyboardInterrupt; compiled code makes it the cause of SystemErrors."""
@@ -146,7 +150,7 @@ def raw_scores(models, batcher, rows, n_threads=1):
     """Raw scores of the rows numbered `rows`, float64, one column for each model."""
     for model in models:
         model.check_covers(batcher)
-    size = rows_per_batch(_MAX_ROWS, models[0].per_row, batcher.engine.POOLED_AT_A_TIME)
+    size = rows_scored_together(models[0].per_row, batcher.engine)
     scores = np.empty((len(rows), len(models)))
 
     def score_rows(batcher, part):

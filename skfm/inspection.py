@@ -1,5 +1,6 @@
 """What a fitted model has learned: which fields, pairs of columns and parts of a score count."""
 
+from collections import Counter
 from numbers import Integral
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def contributions(model, X, *, fields=None, feature_names=None):
             The sums over the last axis are `decision_function`, or the predictions of a
             regressor.
         names : list of str
-            Name of each part, such as ``"age"`` or ``"age × sex"``.
+            Name of each part, such as ``"age"`` or ``"age × sex"``. If a field has the name of
+            another part, its part has the kind after its name, such as ``"intercept (linear)"``.
         kinds : list of str
             "intercept", "linear", "interaction", "cross" or "network".
         fields : list of tuple of str
@@ -140,7 +142,7 @@ def contributions(model, X, *, fields=None, feature_names=None):
     called = [tuple(look.field_names[number] for number in fields) for fields in of]
     kinds = ["intercept"] + ["linear"] * len(by_itself) + ["interaction"] * len(met)
     kinds, called = kinds + [kind for kind, _ in other], called + [fields for _, fields in other]
-    names = [_part_name(*part) for part in zip(kinds, called, strict=True)]
+    names = _part_names(kinds, called)
     scores = scores[0] if len(models) == 1 else scores.swapaxes(0, 1)
     return Bunch(scores=scores, names=names, kinds=kinds, fields=called)
 
@@ -469,6 +471,16 @@ def _dense(matrix, columns):
     local = np.searchsorted(columns, matrix.indices)
     shape = matrix.shape[0], len(columns)
     return csr_array((matrix.data, local, matrix.indptr), shape=shape).toarray()
+
+
+def _part_names(kinds, fields):
+    """What parts are called, with their kind where a field has the name of another part."""
+    names = list(map(_part_name, kinds, fields))
+    count = Counter(names)
+    return [
+        f"{name} ({kind})" if count[name] > 1 and of else name
+        for name, kind, of in zip(names, kinds, fields, strict=True)
+    ]
 
 
 def _part_name(kind, fields):

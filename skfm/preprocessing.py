@@ -294,7 +294,7 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
             One entry per row and field, or several where a cell holds several values. The
             attribute `variables` is a dict from the name of each variable to the first columns of
             its fields. Models take the names of fields from it, and :mod:`skfm.inspection` those
-            of columns.
+            of columns. Where names of the table are no strings, variables are x0, x1, …
 
         Raises
         ------
@@ -384,6 +384,8 @@ def _read(encoder, X, reset=None):
         if reset is not None:
             validate_data(encoder, X, reset=reset, skip_check_array=True)
         names = [str(name) for name in X.columns]
+        if not all(isinstance(name, str) for name in X.columns):  # they have none, as in outputs
+            names = [f"x{i}" for i in range(len(names))]
         series = X.get_columns() if hasattr(X, "get_columns") else [s for _, s in X.items()]
     else:
         how = {"ensure_all_finite": False, "dtype": None if hasattr(X, "dtype") else object}

@@ -153,3 +153,18 @@ def test_matplotlib_is_asked_for(clicks, monkeypatch):
         with pytest.raises(ImportError, match="pip install"):
             call()
     assert field_interactions(model, clicks.X).strengths.any()
+
+
+def test_axes_and_targets_that_are_none_are_refused(clicks):
+    model = fit(clicks, np.arange(len(clicks.y)) % 3, cls=FMClassifier)
+    figure = pyplot.figure()
+    n_figures = len(pyplot.get_fignums())
+    for ax in ("x", 3, [None], np.empty((2, 2)), figure):
+        with pytest.raises(TypeError, match="ax must be one matplotlib Axes or None, got "):
+            LossCurveDisplay.from_estimator(model, ax=ax)
+        with pytest.raises(TypeError, match="ax must be one matplotlib Axes or None, got "):
+            InteractionDisplay.from_estimator(model, clicks.X, target=0, ax=ax)
+    for target in ([0, 1], np.array([0, 1, 2]), {}, "0"):
+        with pytest.raises(ValueError, match=r"target must be one of the classes \[0, 1, 2\]"):
+            LossCurveDisplay.from_estimator(model, target=target)
+    assert len(pyplot.get_fignums()) == n_figures

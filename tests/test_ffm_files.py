@@ -257,7 +257,7 @@ def test_values_too_large_for_their_type_are_refused(dtype):
 
 
 def test_an_index_that_memory_would_not_suffice_for_is_named(monkeypatch):
-    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
+    monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: 2**30)
     text = b"1 0:0:1\n1 0:2147483646:1 0:2:1\n"
     for read in (load_ffm_file, iter_ffm_file):
         with pytest.raises(ValueError, match=r"line 2: index 2147483646 makes .* 1\.0 GiB"):

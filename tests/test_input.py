@@ -248,16 +248,16 @@ def test_field_aware_machines_say_how_much_memory_they_miss(monkeypatch):
     clicks = small_clicks(60)
     model = FFMClassifier(random_state=0, max_iter=1, engine="numpy").fit(clicks.X, clicks.y)
     before = model.decision_function(clicks.X)
-    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
+    monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: 2**30)
     with pytest.raises(ValueError, match=r"needs [\d.]+ GiB, but there are 1.0 GiB.*columns"):
         model.set_params(k=10**7).fit(clicks.X, clicks.y)
     np.testing.assert_array_equal(model.decision_function(clicks.X), before)
-    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: None)
+    monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: None)
     model.set_params(k=2).fit(clicks.X, clicks.y)  # no limit known: try
 
 
 def test_the_memory_of_this_machine_is_known_on_linux():
-    memory = skfm._model._memory_of_machine()
+    memory = skfm._memory._memory_of_machine()
     assert memory is None or 2**28 < memory < 2**50
 
 
@@ -451,7 +451,7 @@ def test_too_many_columns_are_refused_before_anything_is_allocated(monkeypatch):
                 model.fit(sparse, np.arange(20) % 2)
     with pytest.raises(ValueError, match="hash them"):
         infer_fields(X)
-    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
+    monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: 2**30)
     with pytest.raises(ValueError, match=r"X has 2147483647 columns.* 1\.0 GiB of memory"):
         FFMClassifier().fit(csr_array((20, 2**31 - 1)), np.arange(20) % 2)
 
@@ -463,10 +463,10 @@ def test_huge_field_ids_are_refused():
 
 
 def test_a_batch_too_large_for_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(skfm._model, "_memory_of_machine", lambda: 2**30)
+    monkeypatch.setattr(skfm._memory, "_memory_of_machine", lambda: 2**30)
     X = np.eye(800)[:300]
     with pytest.raises(ValueError, match="batch_size"):
-        FFMClassifier(fields=800, batch_size=300).fit(X, np.arange(300) % 2)
+        FFMClassifier(fields=800, batch_size=300, engine="numpy").fit(X, np.arange(300) % 2)
 
 
 def test_a_warning_made_an_error_keeps_the_fit():

@@ -354,6 +354,32 @@ def test_names_without_a_pipeline():
     assert found == [(names[int(name.split()[1])], cosine) for name, cosine in without_names]
 
 
+@pytest.mark.parametrize("columns", [[0, 1], [7, 3]])
+def test_names_that_are_no_strings_are_those_of_scikit_learn_everywhere(columns):
+    table = pd.DataFrame([["a", "b"], ["c", "d"], ["a", "d"], ["c", "b"]] * 50, columns=columns)
+    model = make_pipeline(FieldEncoder(), FMClassifier(random_state=0, max_iter=2))
+    model.fit(table, [0, 0, 1, 1] * 50)
+    names = model[0].get_feature_names_out().tolist()
+    assert names[0] == "x0=a"
+    assert contributions(model, table).names == ["intercept", "x0", "x1", "x0 × x1"]
+    assert field_interactions(model, table).names == ["x0", "x1"]
+    assert {name for one in top_interactions(model, table) for name in one.names} < {*names}
+    assert [name for name, _ in similar_columns(model, "x0=a")] == ["x0=c"]
+
+
+def test_parts_of_fields_that_are_called_like_other_parts_have_names_of_their_own():
+    clicks = small_clicks(200)
+    params = {"fields": clicks.fields, "interactions": True, "max_iter": 2, "random_state": 0}
+    model = WideDeepClassifier(2, **params).fit(clicks.X, clicks.y)
+    called = np.array(["intercept", "network", "a", "b"])
+    parts = contributions(model, clicks.X, fields=called[clicks.fields])
+    assert {"intercept", "intercept (linear)", "network", "network (linear)", "a"} < {*parts.names}
+    assert len({*parts.names}) == len(parts.names)
+    again = contributions(model, clicks.X, fields=np.array(["a", "b", "a × b", "c"])[clicks.fields])
+    assert {"a × b (linear)", "a × b (interaction)"} < {*again.names}
+    assert len({*again.names}) == len(again.names)
+
+
 def test_names_of_data_frames():
     table, y = flights()
     X = pd.get_dummies(table[["carrier"]]).assign(delay=table["delay"])

@@ -136,7 +136,9 @@ def model_cases(cls, engine, rows, several=False, k=8):
         model.partial_fit(newer, y, **first)
 
     def predict(model):
-        model.predict_proba(newer) if cls in CLASSIFIERS else model.predict(newer)
+        for name in ("predict", "predict_proba", "decision_function"):
+            if hasattr(model, name):
+                getattr(model, name)(newer)
 
     def look(model):
         return [scores(model, newer), model.coef_, np.hstack([0, *model.loss_curve_])]
@@ -174,6 +176,9 @@ def encoder_cases():
     def fit(encoder):
         encoder.fit(table[100:])
 
+    def fit_transform(encoder):
+        encoder.fit_transform(table[100:])
+
     def transform(encoder):
         encoder.transform(table)
 
@@ -187,6 +192,7 @@ def encoder_cases():
         fresh = lambda params=params: FieldEncoder(**params)  # noqa: E731
         yield Case(f"FieldEncoder({params}): first fit", fresh, fit, look, (fit,))
         yield Case(f"FieldEncoder({params}): fit", start, fit, look, (fit,))
+        yield Case(f"FieldEncoder({params}): fit_transform", start, fit_transform, look, (fit,))
         yield Case(f"FieldEncoder({params}): transform", start, transform, look, (fit,))
         if "n_buckets" not in params:
             back = lambda encoder: encoder.inverse_transform(encoder.transform(table))  # noqa: E731

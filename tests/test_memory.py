@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 
-from skfm import FFMClassifier, FMClassifier, FwFMClassifier, WideDeepClassifier, _model
+from skfm import FFMClassifier, FMClassifier, FwFMClassifier, WideDeepClassifier, _memory
 from skfm.datasets import make_clicks
 
 from .common import every_classifier, every_solver, few_passes
@@ -17,12 +17,15 @@ from .common import every_classifier, every_solver, few_passes
 pytestmark = few_passes
 
 N_COLUMNS = 20_000
-LARGE = [
-    FMClassifier(64),
-    FFMClassifier(16, fields=4),
-    FwFMClassifier(64, fields=4),
-    WideDeepClassifier(64, fields=4, hidden_layer_sizes=(8,), wide_learning_rate=0.1),
-]
+SMALL, LARGE = 8, 64
+HIDDEN = {SMALL: (8,), LARGE: (256, 128)}
+MODELS = {
+    "FM": lambda k: FMClassifier(k),
+    "FFM": lambda k: FFMClassifier(k // 4, fields=4),
+    "FwFM": lambda k: FwFMClassifier(k, fields=4),
+    "Wide & Deep": lambda k: WideDeepClassifier(k, fields=4, hidden_layer_sizes=HIDDEN[k]),
+    "DeepFM": lambda k: MODELS["Wide & Deep"](k).set_params(interactions=True),
+}
 
 
 def traced(call):
@@ -37,39 +40,76 @@ def traced(call):
         tracemalloc.stop()
 
 
+def estimate_and_peak(model, X, y, monkeypatch):
+    found, real = [], _memory.memory_needed
+    monkeypatch.setattr(_memory, "memory_needed", lambda *a: found.append(real(*a)) or found[-1])
+    peak, _ = traced(lambda: model.fit(X, y))
+    return found[-1][0], peak
+
+
+def every_column_once(n_fields=4):
+    """Rows with an entry in each field, that have each column once; and random labels."""
+    rng, width = np.random.default_rng(0), N_COLUMNS // n_fields
+    columns = [rng.permutation(width) + width * field for field in range(n_fields)]
+    columns = np.stack(columns, axis=1)
+    indptr = np.arange(0, columns.size + 1, n_fields)
+    data = np.ones(columns.size, np.float32)
+    X = csr_array((data, columns.ravel(), indptr), shape=(width, N_COLUMNS))
+    return X, rng.integers(2, size=width)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @every_solver
-@pytest.mark.parametrize("model", LARGE, ids=lambda model: type(model).__name__)
-def test_the_estimate_of_memory_is_what_a_fit_takes(model, solver, monkeypatch):
-    """Beside it only the order of rows and the entries of a batch take memory."""
-    rng, width = np.random.default_rng(0), N_COLUMNS // 4
-    columns = np.stack([rng.permutation(width) + width * field for field in range(4)], axis=1)
-    X = csr_array(
-        (np.ones(columns.size, np.float32), columns.ravel(), np.arange(0, columns.size + 1, 4)),
-        shape=(width, N_COLUMNS),
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_estimate_of_memory_is_what_a_fit_takes(name, size, solver, engine_name, monkeypatch):
+    if engine_name == "numba" and size == LARGE:
+        pytest.skip("kernels for so many factors take long to compile")
+    X, y = every_column_once()
+    model = MODELS[name](size).set_params(
+        solver=solver, engine=engine_name, max_iter=2, tol=None, random_state=0
     )
-    y, found = rng.integers(2, size=width), []
-    real = _model.memory_needed
-    monkeypatch.setattr(_model, "memory_needed", lambda *a: found.append(real(*a)) or found[-1])
-    model = clone(model).set_params(
-        solver=solver, engine="numpy", max_iter=2, tol=None, random_state=0
-    )
-    peak, _ = traced(lambda: model.fit(X, y))
-    assert found[-1][0] == pytest.approx(peak, rel=0.2)
+    clone(model).fit(X[:100], y[:100])  # what is compiled and imported is there
+    estimate, peak = estimate_and_peak(model, X, y, monkeypatch)
+    assert estimate == pytest.approx(peak, rel=0.2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "model",
+    [
+        FMClassifier(16, batch_size=5_000),
+        FFMClassifier(4, fields=4, batch_size=5_000),
+        FwFMClassifier(16, fields=4, batch_size=5_000),
+        WideDeepClassifier(4, fields=4, batch_size=5_000, hidden_layer_sizes=(128, 64)),
+        WideDeepClassifier(4, fields=4, dropout=0.5, batch_size=5_000),
+        WideDeepClassifier(4, fields=4, hidden_layer_sizes=(1000, 1000)),
+        WideDeepClassifier(4, fields=4, crosses="all"),
+        FMClassifier(16, n_jobs=2),
+    ],
+    ids=lambda model: str(model).replace("\n", ""),
+)
+def test_batches_layers_and_classes_count_in_the_estimate(model, monkeypatch):
+    X, y = every_column_once()
+    if model.n_jobs:  # three outputs, two of them at a time
+        monkeypatch.setattr("skfm._start.n_threads", lambda _: 2)
+        monkeypatch.setattr("skfm._base.n_threads", lambda _: 2)
+        y = np.arange(len(y)) % 3
+    model = clone(model).set_params(engine="numpy", max_iter=2, tol=None, random_state=0)
+    estimate, peak = estimate_and_peak(model, X, y, monkeypatch)
+    assert estimate == pytest.approx(peak, rel=0.2)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_columns_that_do_not_occur_count_in_the_estimate(monkeypatch):
-    n, found = 1 << 22, []
+    n = 1 << 22
     columns = np.random.default_rng(0).integers(n, size=(500, 2))
     columns.sort(axis=1)
     columns[:, 1] += columns[:, 0] == columns[:, 1]
     X = csr_array((np.ones(1000), columns.ravel(), np.arange(0, 1001, 2)), shape=(500, n + 1))
-    real = _model.memory_needed
-    monkeypatch.setattr(_model, "memory_needed", lambda *a: found.append(real(*a)) or found[-1])
     model = FMClassifier(8, engine="numpy", max_iter=2, tol=None, random_state=0)
-    peak, _ = traced(lambda: model.fit(X, np.arange(500) % 2))
-    assert found[-1][0] == pytest.approx(peak, rel=0.2)
+    estimate, peak = estimate_and_peak(model, X, np.arange(500) % 2, monkeypatch)
+    assert estimate == pytest.approx(peak, rel=0.2)
 
 
 @every_classifier

@@ -216,7 +216,7 @@ def test_l1_removes_crosses_that_say_nothing():
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_models_that_do_not_fit_into_memory_are_refused(params, method, monkeypatch):
-    monkeypatch.setattr("skfm._model._memory_of_machine", lambda: 2**32)
+    monkeypatch.setattr("skfm._memory._memory_of_machine", lambda: 2**32)
     X, y = np.eye(4), [0, 1, 0, 1]
     model = WideDeepClassifier(**params)
     extra = {"classes": [0, 1]} if method == "partial_fit" else {}

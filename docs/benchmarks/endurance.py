@@ -5,7 +5,8 @@
 - how much more memory a process holds after 100 fits and 10,000 predictions than after the first
   tenth of each, with each engine;
 - the estimate by which `fit` refuses models that are too large, beside what a process holds more
-  at most during `fit`;
+  at most during `fit`: for each model with few and many parameters per column, both solvers and
+  both engines;
 - of 200 trainings that SIGKILL ends at random moments, how many left a checkpoint that goes on.
 
 ``--quick`` does a tenth of it.
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import warnings
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,13 @@ MODELS = {
     "WideDeepClassifier": {"k": 8, "fields": 8, "hidden_layer_sizes": (16,)},
 }
 MODELS["DeepFM"] = MODELS["WideDeepClassifier"] | {"interactions": True}
+LARGE = {
+    "FMClassifier": {"k": 64},
+    "FFMClassifier": {"k": 16},
+    "FwFMClassifier": {"k": 64},
+    "WideDeepClassifier": {"k": 64, "hidden_layer_sizes": (1024, 1024)},
+    "DeepFM": {"k": 64, "hidden_layer_sizes": (1024, 1024)},
+}
 MB = 1e6
 
 
@@ -61,17 +70,35 @@ def held_by_repeated_calls(name, engine, n_fits, n_predicts):
     return grown
 
 
-def estimate_and_peak(name, n_rows, n_occurring):
+def estimate_and_peak(name, params, n_rows, n_columns):
     """The estimate of a fit, and the most bytes that a process held more during it."""
-    from skfm import _model
+    from skfm import _memory
 
     warnings.simplefilter("ignore")
-    X, y = hashed_rows(n_rows, n_occurring)
-    model, estimates = made(name, max_iter=2, tol=None, engine="numpy"), []
-    real = _model.memory_needed
-    _model.memory_needed = lambda *args: estimates.append(real(*args)) or estimates[-1]
+    X, y = hashed_rows(n_rows, n_columns, n_columns)
+    params = params | {"max_iter": 2, "tol": None}
+    made(name, **params).fit(X[:200], y[:200])  # what is loaded at the first fit is loaded
+    model, estimates = made(name, **params), []
+    real = _memory.memory_needed
+    _memory.memory_needed = lambda *args: estimates.append(real(*args)) or estimates[-1]
     peak = growth(lambda: model.fit(X, y))[2]
     return estimates[-1][0], peak
+
+
+def print_estimates(engines, times):
+    print("MB that fit is estimated to need / that it needs at most (estimate / peak)")
+    ratios = []
+    for name, large in LARGE.items():
+        for of_size, n_columns in ({}, 80_000 * times), (large, 16_000 * times):
+            for solver, engine in product(("adagrad", "ftrl"), engines):
+                params = of_size | {"solver": solver, "engine": engine}
+                args = name, params, 10_000 * times, n_columns
+                estimate, peak = in_own_process(estimate_and_peak, *args)
+                ratios.append(estimate / peak)
+                what = f"{name:20} k={(MODELS[name] | of_size)['k']:<3} {solver:8} {engine:6}"
+                figures = f"{estimate / MB:7.1f} / {peak / MB:.1f}  ({ratios[-1]:.2f})"
+                print(f"  {what} {figures}", flush=True)
+    print(f"  from {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 def main():
@@ -86,11 +113,7 @@ def main():
                 held_by_repeated_calls, name, engine, 10 * times, 1000 * times
             )
             print(f"  {name:20} {engine:6} {fits / MB:7.2f} / {predicts / MB:.2f}", flush=True)
-    print("MB that fit is estimated to need / that it needs at most")
-    for name in MODELS:
-        estimate, peak = in_own_process(estimate_and_peak, name, 20_000 * times, 50_000 * times)
-        ratio = estimate / peak
-        print(f"  {name:20} {estimate / MB:7.0f} / {peak / MB:.0f}  ({ratio:.2f})", flush=True)
+    print_estimates(engines, times)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.test_checkpoints", f"{folder}/checkpoint"]
         done = subprocess.run(

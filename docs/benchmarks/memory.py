@@ -80,15 +80,15 @@ def load(folder):
     return csr_matrix(tuple(arrays), shape=(len(y), len(fields))), y, fields
 
 
-def hashed_rows(n_rows, n_occurring, seed=0):
-    """Rows with one entry in each of 8 equal blocks of 2**24 columns."""
+def hashed_rows(n_rows, n_occurring, n_columns=N_COLUMNS, seed=0):
+    """Rows with one entry in each of 8 equal blocks of columns."""
     rng = np.random.default_rng(seed)
-    width, each = N_COLUMNS // FIELDS, n_occurring // FIELDS
+    width, each = n_columns // FIELDS, n_occurring // FIELDS
     occurring = [block * width + rng.choice(width, each, False) for block in range(FIELDS)]
     indices = np.stack([columns[rng.integers(each, size=n_rows)] for columns in occurring], 1)
     indptr = np.arange(0, n_rows * FIELDS + 1, FIELDS, dtype=np.int32)
     data = np.ones(n_rows * FIELDS)
-    X = csr_array((data, indices.astype(np.int32).ravel(), indptr), shape=(n_rows, N_COLUMNS))
+    X = csr_array((data, indices.astype(np.int32).ravel(), indptr), shape=(n_rows, n_columns))
     return X, rng.integers(2, size=n_rows)
 
 

@@ -28,6 +28,8 @@ _MOVED = 4
 
 # Most loops pool nothing: what counts is that batches are large enough.
 POOLED_AT_A_TIME = 1 << 22
+POOLED_ARRAYS = 0
+IN_PLACE = True
 
 _NO_UNITS = Units(np.empty(0), np.empty(0))
 

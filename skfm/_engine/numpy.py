@@ -19,6 +19,11 @@ MAX_SQUARE = 1e30
 # Numbers that rows are pooled into at a time in prediction: few enough to stay in the cache.
 POOLED_AT_A_TIME = 1 << 19
 
+# What decides how much memory a batch takes: how many arrays of pooled rows interactions have at
+# a time, and whether solvers change rows where they are.
+POOLED_ARRAYS = 2
+IN_PLACE = False
+
 
 def assemble(batcher, rows):
     """Cut some rows out of a matrix: the arrays of a batch.
