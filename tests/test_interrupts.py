@@ -236,7 +236,7 @@ def reading_cases():
     yield Case("padded", lambda: model, lambda _: padded(X), look)
     for reads in (contributions, field_interactions):
         yield Case(reads.__name__, lambda: machine, lambda m, reads=reads: reads(m, X), look)
-    yield Case("top_interactions", lambda: machine, lambda m: top_interactions(m, 5), look)
+    yield Case("top_interactions", lambda: machine, lambda m: top_interactions(m, X, 5), look)
     yield Case("similar_columns", lambda: machine, lambda m: similar_columns(m, 0), look)
     if find_spec("onnx"):
         yield Case("to_onnx", lambda: model, to_onnx, look)
