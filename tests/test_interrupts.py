@@ -236,7 +236,7 @@ def reading_cases():
     yield Case("padded", lambda: model, lambda _: padded(X), look)
     for reads in (contributions, field_interactions):
         yield Case(reads.__name__, lambda: machine, lambda m, reads=reads: reads(m, X), look)
-    yield Case("top_interactions", lambda: machine, lambda m: top_interactions(m, 5), look)
+    yield Case("top_interactions", lambda: machine, lambda m: top_interactions(m, X, 5), look)
     yield Case("similar_columns", lambda: machine, lambda m: similar_columns(m, 0), look)
     if find_spec("onnx"):
         yield Case("to_onnx", lambda: model, to_onnx, look)
@@ -438,9 +438,10 @@ def try_points(engine, first, n_points):
     use_threads_for_little_work(engine)
     with tempfile.TemporaryDirectory() as folder:
         cases, judges = all_cases(engine, folder), {}
+        order = np.random.default_rng(SEED).permutation(len(cases))  # a few are of all kinds
         for number in range(first, n_points):
             rng = np.random.default_rng([SEED, number])
-            case = cases[number % len(cases)]
+            case = cases[order[number % len(cases)]]
             kind = rng.choice(list(KINDS), p=[0.45, 0.4, 0.15])
             how, error = KINDS[kind]
             faulthandler.dump_traceback_later(PATIENCE, exit=True)
