@@ -21,6 +21,9 @@ templates_path = ["_templates"]
 suppress_warnings = ["ref.ref"]
 
 autosummary_generate = True
+# The types are in the sections "Parameters", and headings name the class.
+autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

@@ -49,7 +49,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Encoded rows, best as CSR. A stored zero means the same as no entry.
+            Encoded rows, best as CSR, such as FieldEncoder or OneHotEncoder returns. A stored zero
+            means the same as no entry.
         y : array-like of shape (n_samples,)
             Labels of any type (classifiers) or target values (regressors).
         sample_weight : array-like of shape (n_samples,), default=None
@@ -81,7 +82,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             `max_iter` passes were not enough, or if the model is constant, or worse than the
             average of the targets on the rows that it watches.
         UserWarning
-            If fields had to be guessed, if weights are tiny, or if with ``shuffle=False`` the
+            If it had to guess the fields, if weights are tiny, or if with ``shuffle=False`` the
             rows held out have other classes than the rest.
 
         Notes

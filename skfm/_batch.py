@@ -106,7 +106,8 @@ def check_finite(X, names=None, name="X"):
     what = "NaN" if np.isnan(value) else "infinity or a value too large for float32"
     raise ValueError(
         f"Input {name} contains {what} in {column_name(X.indices[entry], names)}: {value}. "
-        "Impute or remove missing values and scale large ones before fitting."
+        "Impute missing values, or encode the table with FieldEncoder, which makes a category of "
+        "them. Scale large values."
     )
 
 

@@ -42,7 +42,7 @@ def _axes(ax, **figure):
 
 
 class InteractionDisplay:
-    """How much fields interact, as a matrix of colors.
+    """Plot of how much each two fields interact, as a matrix of colors.
 
     Use :meth:`from_estimator` to create one.
 
@@ -51,7 +51,7 @@ class InteractionDisplay:
     strengths : ndarray of shape (n_fields, n_fields)
         Symmetric.
     names : list of str
-        What the fields are called.
+        Names of the fields.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class InteractionDisplay:
 
     See Also
     --------
-    field_interactions : The numbers that are drawn.
+    field_interactions : Compute the numbers of the plot.
 
     Examples
     --------
@@ -105,11 +105,11 @@ class InteractionDisplay:
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
             Rows as `estimator` takes them, at least 2.
         target : object, default=None
-            The class whose score is looked at. Required if there are more than two.
+            The class whose score to take. Required if there are more than two.
         max_samples : int, default=5000
-            How many rows of `X` to look at, drawn at random. None takes all of them.
+            Maximum number of rows of `X` to consider, drawn at random. None takes all of them.
         random_state : int, RandomState instance or None, default=0
-            Seed of what is drawn.
+            Seed of the draw.
         fields, feature_names : array-like of shape (n_features,), default=None
             See :func:`contributions`.
         ax, cmap, colorbar
@@ -155,7 +155,7 @@ class InteractionDisplay:
         cmap : str or matplotlib Colormap, default="viridis"
             Colors of the strengths, from 0 to the largest.
         colorbar : bool, default=True
-            Whether to say what the colors mean.
+            Whether to draw a color bar.
 
         Returns
         -------
@@ -236,7 +236,7 @@ def _label(axis, names, rotation=0):
 
 
 class LossCurveDisplay:
-    """The loss of each pass of a fit, in training and on the rows held out.
+    """Plot of the loss of each pass of a fit, in training and on the rows held out.
 
     Use :meth:`from_estimator` to create one.
 
@@ -247,7 +247,7 @@ class LossCurveDisplay:
         losses (empty if none were watched), and the number of the pass that was kept. The name
         of the only score is "".
     loss_name : str, default="loss"
-        What the vertical axis is called.
+        Label of the vertical axis.
 
     Attributes
     ----------
@@ -256,7 +256,7 @@ class LossCurveDisplay:
     figure_ : matplotlib Figure
         The figure that contains them.
     lines_ : list of matplotlib Line2D
-        The curves: of each score that in training and, if there is one, that in validation.
+        The curves: for each score that of training and, if there is one, that of validation.
 
     Notes
     -----
@@ -285,7 +285,7 @@ class LossCurveDisplay:
         estimator : estimator or Pipeline
             A fitted estimator of skfm, or a fitted Pipeline that ends with one.
         target : object, default=None
-            The class whose score is looked at, of more than two. None draws those of all.
+            The class whose losses to draw, if there are more than two. None draws those of all.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a figure.
 

@@ -38,7 +38,7 @@ def load_ffm_file(f, *, n_features=None, dtype=np.float64):
     Parameters
     ----------
     f : str, path-like or binary file
-        What to read. A name that ends in ``.gz`` is decompressed.
+        What to read. A file whose name ends in ``.gz`` is decompressed.
     n_features : int, default=None
         Number of columns. None takes the largest index + 1; pass the training data's for
         rows to predict. Columns that a model was not trained on contribute nothing.
@@ -96,10 +96,10 @@ def iter_ffm_file(f, chunk_rows=65_536, *, n_features=None, dtype=np.float64):
     Parameters
     ----------
     f : str, path-like or binary file
-        What to read. A name that ends in ``.gz`` is decompressed.
+        What to read. A file whose name ends in ``.gz`` is decompressed.
     chunk_rows : int, default=65536
-        Rows of each chunk but the last. `partial_fit` over chunks equals a single call on
-        all rows if it is a multiple of the `batch_size`.
+        Rows of each chunk but the last. If it is a multiple of `batch_size`, `partial_fit` over
+        the chunks equals a single call on all rows.
     n_features : int, default=None
         Number of columns. With None a first pass over the file finds it and the fields;
         `f` must then be a name or a seekable file.
@@ -341,7 +341,7 @@ def dump_ffm_file(X, y, f, *, fields=None):
     y : array-like of shape (n_samples,)
         Numeric labels.
     f : str, path-like or binary file
-        Where to. A name that ends in ``.gz`` is compressed.
+        Where to write. A file whose name ends in ``.gz`` is compressed.
     fields : None, int or array-like of shape (n_features,), default=None
         Field of each column, as for :class:`skfm.FFMClassifier`; None infers them.
 

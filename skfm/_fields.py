@@ -15,8 +15,8 @@ MANY_FIELDS = 256
 def infer_fields(X):
     """Infer which columns of a matrix encode the same variable.
 
-    Columns are scanned from left to right, and a field is extended as long as no row
-    has two stored entries in it. This is exact for the output of any one-hot encoder
+    The function scans columns from left to right and extends a field as long as no row has two
+    stored entries in it. This is exact for the output of any one-hot encoder
     on its own training data, where every row has one entry per variable; every column
     of a dense numeric matrix without zeros is its own field. If some rows
     have no entry for a variable (``drop="first"``), or several (multi-hot columns), the result

@@ -207,8 +207,9 @@ class FMRegressor(_FactorizationMachine, Regressor):
 class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
     """Field-aware factorization machine for classification.
 
-    Columns belong to fields (the one-hot columns of one variable), inferred unless
-    given. The raw score of a row x, with f(i) the field of column i, is ::
+    Each column belongs to a field, such as that of the one-hot columns of one variable. The
+    estimator infers the fields unless you pass `fields`. With f(i) the field of column i, the
+    raw score of a row x is ::
 
         @ffm_score
 
@@ -257,8 +258,9 @@ class FFMClassifier(ClassWeight, _FieldAwareMachine, Classifier):
 class FFMRegressor(_FieldAwareMachine, Regressor):
     """Field-aware factorization machine for regression.
 
-    Columns belong to fields (the one-hot columns of one variable), inferred unless
-    given. The prediction for a row x, with f(i) the field of column i, is ::
+    Each column belongs to a field, such as that of the one-hot columns of one variable. The
+    estimator infers the fields unless you pass `fields`. With f(i) the field of column i, the
+    prediction for a row x is ::
 
         @ffm_score
 
@@ -302,8 +304,9 @@ class FFMRegressor(_FieldAwareMachine, Regressor):
 class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
     """Field-weighted factorization machine for classification.
 
-    Columns belong to fields (the one-hot columns of one variable), inferred unless
-    given. The raw score of a row x, with f(i) the field of column i, is ::
+    Each column belongs to a field, such as that of the one-hot columns of one variable. The
+    estimator infers the fields unless you pass `fields`. With f(i) the field of column i, the
+    raw score of a row x is ::
 
         @fwfm_score
 
@@ -355,8 +358,9 @@ class FwFMClassifier(ClassWeight, _FieldWeightedMachine, Classifier):
 class FwFMRegressor(_FieldWeightedMachine, Regressor):
     """Field-weighted factorization machine for regression.
 
-    Columns belong to fields (the one-hot columns of one variable), inferred unless
-    given. The prediction for a row x, with f(i) the field of column i, is ::
+    Each column belongs to a field, such as that of the one-hot columns of one variable. The
+    estimator infers the fields unless you pass `fields`. With f(i) the field of column i, the
+    prediction for a row x is ::
 
         @fwfm_score
 

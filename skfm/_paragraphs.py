@@ -147,7 +147,8 @@ PARAGRAPHS = {
         Names of the columns, if all are strings.
     """,
     "machine_reference": """
-    - S. Rendle (2010), Factorization Machines, ICDM, equations 1 and 5.
+    - S. Rendle (2010), Factorization Machines, IEEE International Conference on Data Mining,
+      equations 1 and 5.
     """,
     "fwfm_reference": """
     - J. Pan et al. (2018), Field-weighted Factorization Machines for Click-Through Rate

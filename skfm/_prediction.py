@@ -24,7 +24,7 @@ class Classifier(ClassifierMixin, FactorizationBase):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train on some more rows, once, in their order.
+        """Train on more rows, once, in their order.
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a
@@ -150,7 +150,7 @@ class Regressor(RegressorMixin, FactorizationBase):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Train on some more rows, once, in their order.
+        """Train on more rows, once, in their order.
 
         Calls on consecutive slices give the same bits as one call on all rows, if every
         slice but the last is a multiple of `batch_size`, `fields` (where there is such a

@@ -52,7 +52,7 @@ def text_of(value):
     if isinstance(value, bool | np.bool_):
         return str(value)
     if isinstance(value, timedelta | np.timedelta64):
-        raise TypeError("durations; divide them by one, such as a second, to make numbers of them")
+        raise TypeError("durations; divide them by a unit, such as one hour, to get numbers")
     if isinstance(value, Integral):
         try:
             return str(int(value))

@@ -71,7 +71,7 @@ def encode(encoder, frame):
     ValueError
         If the encoder is not fitted and does not hash.
     TypeError
-        If `encoder` is no FieldEncoder or `frame` is no Dask data frame.
+        If `encoder` is not a FieldEncoder or `frame` is not a Dask data frame.
 
     Examples
     --------
@@ -228,7 +228,7 @@ class _OnDask:
         return Collection(*handles, suffix)
 
     def partial_fit(self, X, y, *args, **kwargs):
-        """Not available on a cluster: ``to_local().partial_fit`` goes on with the model."""
+        """Not available on a cluster: ``to_local().partial_fit`` continues with the model."""
         raise NotImplementedError(
             "partial_fit takes rows in their order, one batch after the other, which is nothing "
             "for a cluster. to_local() gives an estimator that has it."
@@ -252,7 +252,7 @@ class _OnDask:
         return local
 
     def to_local(self):
-        """Give a fitted estimator that needs no Dask, such as FMClassifier.
+        """Return a fitted estimator that needs no Dask, such as FMClassifier.
 
         Returns
         -------

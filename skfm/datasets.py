@@ -53,8 +53,8 @@ def make_clicks(
 
         s = bias + Σ_a w_a + Σ_{a<b} ⟨v_ab, v_ba⟩,   v_ab = √(1−ρ) u_a + √ρ z_ab
 
-    where ρ is `field_awareness`: with 0 a column has the same factors for every field,
-    as in a plain factorization machine, with 1 independent ones.
+    where ρ is `field_awareness`. With 0 a column has the same factors for every field, as in a
+    plain factorization machine; with 1 it has independent ones for each field.
 
     Parameters
     ----------

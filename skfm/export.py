@@ -21,7 +21,7 @@ __all__ = ["padded", "to_onnx"]
 
 
 def to_onnx(model, *, missing_text=""):
-    """Turn a fitted model into a graph of ONNX.
+    """Convert a fitted model to an ONNX graph.
 
     The graph computes in float64, as the model does, and needs neither Python nor skfm. It takes
     any number of rows and works through them in parts that fit the cache.
@@ -33,19 +33,19 @@ def to_onnx(model, *, missing_text=""):
         :class:`~skfm.preprocessing.FieldEncoder` and one. A search such as GridSearchCV stands
         for its `best_estimator_`.
     missing_text : str, default=""
-        What stands for a missing value in inputs of strings, which ONNX has no other way to
-        tell. Missing numbers are NaN.
+        The string that means a missing value, because strings in ONNX have no other way to say
+        so. Missing numbers are NaN.
 
     Returns
     -------
     model : onnx.ModelProto
-        To save by ``onnx.save(model, path)``, or to run from the bytes of
+        Save it with ``onnx.save(model, path)``, or run it from the bytes of
         ``model.SerializeToString()``.
 
         - Inputs for an estimator are the entries of the rows, as :func:`padded` makes them:
-          `indices`, int64 of shape (n_rows, n_entries), with a negative number where a row has
-          no more entries, and `values`, float32 of the same shape. A row names each column
-          once. Columns that never occurred in training contribute nothing.
+          `indices`, int64 of shape (n_rows, n_entries), with a negative number in place of
+          entries that a row does not have, and `values`, float32 of the same shape. A row names
+          each column once. Columns that never occurred in training contribute nothing.
         - Inputs for a pipeline are the variables, each of shape (n_rows, 1), by the names that
           they had in `fit` or as x0, x1, …: float64 for numbers, and strings, the texts of
           values, for categories.
@@ -59,18 +59,18 @@ def to_onnx(model, *, missing_text=""):
     NotFittedError
         If the model is not fitted.
     TypeError
-        If the model is none of those that can be exported, or `missing_text` is not a string.
+        If `to_onnx` cannot export this type of model, or `missing_text` is not a string.
     ValueError
-        If ONNX cannot compute what the model does: hashing by the encoder, labels of other types
-        than numbers, booleans and strings, crosses of too many fields. Also if `missing_text`
-        is a category of a variable.
+        If ONNX cannot compute what the model does: an encoder that hashes, labels that are not
+        numbers, booleans or strings, crosses of too many fields. Also if `missing_text` is a
+        category of a variable.
 
     Notes
     -----
     The graph checks nothing: values that are NaN or infinite, which `predict` refuses, become NaN
     or count as the largest number. Its file needs a runtime that knows the operators of ONNX 1.13.
 
-    Where skl2onnx is installed, importing this module registers the estimators and a FieldEncoder
+    If skl2onnx is installed, importing this module registers the estimators and a FieldEncoder
     that learned its vocabulary, so that ``skl2onnx.to_onnx`` converts pipelines of them and other
     steps. There ``options={FieldEncoder: {"missing_text": ...}}`` is what `missing_text` is here.
 
@@ -126,7 +126,7 @@ def to_onnx(model, *, missing_text=""):
 
 
 def padded(X):
-    """Lay out the entries of rows as the graph of an estimator takes them.
+    """Convert encoded rows to the inputs of an estimator's ONNX graph.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def padded(X):
     Returns
     -------
     inputs : dict of ndarray
-        `indices`, int64 of shape (n_samples, n_entries), where n_entries is the number of entries
-        in the longest row and -1 fills the others up, and `values`, float32 of the same shape.
+        `indices`, int64 of shape (n_samples, n_entries), and `values`, float32 of the same shape.
+        n_entries is the number of entries in the longest row; others end in indices of -1.
     """
     check_matrix(X)
     X = without_stored_zeros(as_csr(check_array(X, accept_sparse="csr")))

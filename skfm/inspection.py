@@ -46,11 +46,10 @@ _NAMING = {"fields": ["array-like", None], "feature_names": ["array-like", None]
 
 @validate_params(_NAMING, prefer_skip_nested_validation=True)
 def contributions(model, X, *, fields=None, feature_names=None):
-    """Take the score of each row apart.
+    """Split the score of each row into parts.
 
-    A score is the sum of an intercept, a linear part of each field, an interaction of each two
-    fields and, of a Wide & Deep model, crosses and what the network adds, which cannot be told
-    apart by field.
+    A score is the sum of an intercept, a linear part of each field, and an interaction of each
+    two fields. A Wide & Deep model adds crosses and, as one part, the output of its network.
 
     Parameters
     ----------
@@ -59,9 +58,9 @@ def contributions(model, X, *, fields=None, feature_names=None):
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
         Rows as `model` takes them.
     fields : array-like of shape (n_features,), default=None
-        The field that each encoded column is reported under, a number or a name. None takes the
-        variables that the columns encode, as far as their names are known, otherwise the
-        fields of the model; of a model without fields, each column.
+        The field to report each encoded column under, a number or a name. None takes the
+        variables that the columns encode, if their names are known, otherwise the fields of the
+        model. In a model without fields each column is a field.
     feature_names : array-like of shape (n_features,), default=None
         Names of the encoded columns. None takes those that the Pipeline or the matrix has.
 
@@ -71,33 +70,34 @@ def contributions(model, X, *, fields=None, feature_names=None):
         With the attributes
 
         scores : ndarray of shape (n_samples, n_parts) or (n_samples, n_classes, n_parts)
-            Its sums over the last axis are `decision_function`, and what a regressor predicts.
+            The sums over the last axis are `decision_function`, or the predictions of a
+            regressor.
         names : list of str
-            What each part is called, such as ``"age"`` or ``"age × sex"``. A field that is called
-            like another part, as a field "intercept", is ``"intercept (linear)"``.
+            Name of each part, such as ``"age"`` or ``"age × sex"``. If a field has the name of
+            another part, its part has the kind after its name, such as ``"intercept (linear)"``.
         kinds : list of str
             "intercept", "linear", "interaction", "cross" or "network".
         fields : list of tuple of str
-            The names of the fields that each part is of.
+            Names of the fields of each part.
 
-        There is a linear part of each field, and an interaction of each two fields, that a row
-        of `X` has entries in. A field with several entries interacts with itself.
+        Fields, and pairs of fields, in which no row of `X` has entries have no parts. A field
+        with several entries interacts with itself.
 
     Raises
     ------
     ValueError
         If `X` does not suit the model, or the result would take more than 2 GiB.
     TypeError
-        If `model` is of another package.
+        If `model` is from another package.
     NotFittedError
         If `model` is not fitted.
 
     Notes
     -----
-    Numbers count as they do in training: where most rows have an entry in a column and its mean
-    is far from 0, as of years, the linear part and the interactions are those of the difference
-    from the mean, and rows without an entry have them, too. The split between the linear part and
-    interactions is the model's; another one may give the same scores.
+    Numbers count as they do in training. If most rows have an entry in a column and its mean is
+    far from 0, as for years, the linear part and the interactions are those of the difference
+    from the mean, and rows without an entry have them, too. The model determines the split
+    between the linear part and interactions; another split may give the same scores.
 
     A row with m entries takes O(m² k) operations.
 
@@ -160,9 +160,9 @@ def field_interactions(
 ):
     """Measure how much each two fields interact, over the rows of X.
 
-    What two fields add together says little of their interaction: if one of them is the same in
-    all rows, it is as good as a linear weight of the other. So what each of them adds with the
-    other's values in other rows, on average, is taken off ::
+    What two fields add together says little about their interaction: if one of them is the same
+    in all rows, the sum is no more than a linear weight of the other. So this function subtracts
+    what each of them adds, on average, with the other's values in other rows ::
 
         d_ab(n) = s_ab(n, n) − mean_m s_ab(n, m) − mean_m s_ab(m, n)
 
@@ -176,9 +176,9 @@ def field_interactions(
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
         Rows as `model` takes them, at least 2.
     max_samples : int, default=5000
-        How many rows of `X` to look at, drawn at random. None takes all of them.
+        Maximum number of rows of `X` to consider, drawn at random. None takes all of them.
     random_state : int, RandomState instance or None, default=0
-        Seed of what is drawn.
+        Seed of the draw.
     fields, feature_names : array-like of shape (n_features,), default=None
         See :func:`contributions`.
 
@@ -188,10 +188,10 @@ def field_interactions(
         With the attributes
 
         strengths : ndarray of shape (n_fields, n_fields) or (n_classes, n_fields, n_fields)
-            Symmetric; in log-odds, or in the units of y. The diagonal has the standard deviation
+            Symmetric; in log-odds, or in the unit of y. The diagonal has the standard deviation
             of what the entries of one field add among themselves.
         names : list of str
-            What the fields are called.
+            Names of the fields.
 
     Raises
     ------
@@ -204,8 +204,8 @@ def field_interactions(
 
     Notes
     -----
-    A row with m entries takes O(m² k) operations. Averages are over all rows looked at, or over
-    fewer of them, at least 10, where these have many columns.
+    A row with m entries takes O(m² k) operations. Averages are over all rows considered, or over
+    fewer of them, at least 10, if these have many columns.
 
     Examples
     --------
@@ -270,15 +270,15 @@ def top_interactions(
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
         Rows as `model` takes them.
     n : int, default=20
-        How many pairs to return, for each class if there are more than two.
+        Maximum number of pairs to return, for each class if there are more than two.
     min_count : int, default=10
-        In how many of the rows looked at a pair has to occur.
+        Minimum number of rows, among those considered, in which a pair has to occur.
     max_samples : int, default=50000
-        How many rows of `X` to look at, drawn at random. None takes all of them.
+        Maximum number of rows of `X` to consider, drawn at random. None takes all of them.
     random_state : int, RandomState instance or None, default=0
         Seed of the draw.
     fields : array-like of shape (n_features,), default=None
-        Fields of the encoded columns: pairs within one are left out. None takes those of
+        Fields of the encoded columns. Pairs within a field are left out. None takes those of
         :func:`contributions`.
     feature_names : array-like of shape (n_features,), default=None
         See :func:`contributions`.
@@ -290,22 +290,22 @@ def top_interactions(
         Crosses and networks do not count. Each is a named tuple of
 
         names : tuple of str
-            What the two columns are called.
+            Names of the two columns.
         strength : float
-            What the pair adds to the log-odds, or to the prediction of a regressor, on the
-            average of the rows that have both.
+            What the pair adds to the log-odds, or to the prediction of a regressor, on average
+            over the rows that have both.
         importance : float
             ``|strength|`` times the share of rows without each of the two columns; for a column
             of numbers, times the share of its mean square that is variance.
         count : int
-            How many of the rows looked at have both.
+            Number of rows, among those considered, that have both.
         columns : tuple of int
             The numbers of the two columns.
         target : object
-            The class whose score it is; None if there is only one score.
+            The class of the score; None if there is only one score.
 
         A strong pair is less important if one of its columns hardly varies: with a column that
-        all rows have, it is as good as a linear weight of the other.
+        all rows have, it acts like a linear weight of the other.
 
     Raises
     ------
@@ -317,8 +317,8 @@ def top_interactions(
 
     Notes
     -----
-    Memory is bounded: pairs are counted some columns at a time. It takes O(m²) operations for
-    each row looked at that has m entries in columns that occur in `min_count` rows.
+    Memory is bounded, because the function counts the pairs of some columns at a time. A row with
+    m entries in columns that occur in at least `min_count` rows takes O(m²) operations.
 
     Examples
     --------
@@ -362,10 +362,10 @@ def top_interactions(
     prefer_skip_nested_validation=True,
 )
 def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
-    """Find the columns that interact with others most like a given one does.
+    """Find the columns whose interactions are most like those of a given column.
 
-    Columns are compared by the cosine of their factors or embeddings, those of all classes
-    together; those of a field-aware machine without the factors for their own field. Only
+    The measure is the cosine of two columns' factors or embeddings, those of all classes
+    together. For a field-aware machine it leaves out the factors for their own field. Only
     columns of the same field are compared: two airports, two films.
 
     Parameters
@@ -376,7 +376,7 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
         The encoded column, by its name, such as ``"dest=LAX"`` behind a
         :class:`~skfm.preprocessing.FieldEncoder`, or by its number.
     n : int, default=10
-        How many columns to return, at most.
+        Maximum number of columns to return.
     fields, feature_names : array-like of shape (n_features,), default=None
         See :func:`contributions`.
 
@@ -396,8 +396,9 @@ def similar_columns(model, column, n=10, *, fields=None, feature_names=None):
 
     Notes
     -----
-    Columns that occurred in few rows still have about their initial, random factors, and those are
-    similar to nothing: drop rare ones before training (``FieldEncoder(min_frequency=...)``).
+    Columns that occurred in few rows still have nearly their initial, random factors, which are
+    similar to nothing. ``FieldEncoder(min_frequency=...)`` merges rare categories before
+    training.
 
     Examples
     --------

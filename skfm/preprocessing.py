@@ -194,10 +194,10 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
 
     References
     ----------
-    Y. Gorishniy, I. Rubachev, A. Babenko (2022), On Embeddings for Numerical Features in Tabular
-    Deep Learning, NeurIPS.
-    Y. Juan, Y. Zhuang, W.-S. Chin (2014), 3 Idiots' Approach for Display Advertising
-    Challenge.
+    - Y. Gorishniy, I. Rubachev, A. Babenko (2022), On Embeddings for Numerical Features in
+      Tabular Deep Learning, NeurIPS.
+    - Y. Juan, Y. Zhuang, W.-S. Chin (2014), 3 Idiots' Approach for Display Advertising
+      Challenge.
 
     Examples
     --------

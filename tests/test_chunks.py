@@ -395,7 +395,7 @@ class Bare:
         (Bare(), "the text of Bare objects, such as .* differs .* give the class a __str__"),
         ([1, Bare()], "the text of Bare objects"),
         (lambda: 1, "the text of function objects"),
-        (dt.timedelta(hours=1), "durations; divide them by one"),
+        (dt.timedelta(hours=1), "durations; divide them by a unit"),
         (pd.Timedelta("1h"), "durations"),
         (np.timedelta64(1, "h"), "durations"),
         ([np.timedelta64(1, "h")], "durations"),

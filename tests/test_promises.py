@@ -14,9 +14,9 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="needs a checkout")
 
 def test_every_promise_names_tests_that_exist():
     _, *sections = re.split(r"\n(?=[^\n]+\n-{3,}\n)", PAGE.read_text())
-    assert len(sections) == PAGE.read_text().count("Held by:\n")
+    assert len(sections) == PAGE.read_text().count("Tests:\n")
     for section in sections:
-        assert section.count("Held by:\n") == 1, section
+        assert section.count("Tests:\n") == 1, section
         named = re.findall(r"``(tests/\w+\.py)::(\w+)``", section)
         assert named, section
         for file, name in named:

@@ -2,7 +2,7 @@
 Reliability of probabilities
 ============================
 
-Where a model says 3%, do 3% click? With default settings the predictions for 882 rare clicks add
+If a model predicts 3%, do 3% click? With default settings the predictions for 882 rare clicks add
 up to 890. A model trained with a tenth of the weight on the negatives, or on a tenth of them,
 predicts about six times as many. Adding the logarithm of that rate to its log-odds corrects this
 (He et al. 2014): the sums become 816 and 872. The first of them is 7% too low; the log losses are

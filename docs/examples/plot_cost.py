@@ -14,8 +14,8 @@ number of entries per row, and not with its square. We measure both, in training
 prediction: twelve times ``k`` takes less than twelve times the seconds, and eight times the entries
 less than eight times. Seconds depend on the machine; the shape of the curves should not.
 
-This is the NumPy engine, with ``k`` up to 96. Far above that its arrays outgrow the cache, and each
-factor costs more.
+We measure the NumPy engine, with ``k`` up to 96. With far larger ``k`` its arrays outgrow the
+cache, and each factor costs more.
 """
 
 # %%
@@ -69,9 +69,9 @@ costs = {
 # %%
 # What to see
 # -----------
-# Points follow straight lines, as far as other programs on the machine let them. A line does not
-# begin at zero, since each batch costs something whatever its size; so the growth stays below
-# proportion. With a sum over pairs, eight times the entries would take 64 times as long.
+# The points follow straight lines, unless other programs disturb the measurement. The lines do not
+# begin at zero, because each batch costs something whatever its size. So the times grow less than
+# in proportion. With a sum over pairs, eight times the entries would take 64 times as long.
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 for ax, (what, measured) in zip(axes, costs.items(), strict=True):
@@ -83,8 +83,8 @@ for ax, (what, measured) in zip(axes, costs.items(), strict=True):
         explained = np.corrcoef(np.polyval(line, x), times)[0, 1] ** 2
         growth = times[-1] / times[0]
         print(
-            f"{name} against {what}: a line explains {explained:.1%} of the variance; "
-            f"{x[-1] / x[0]:.0f} times {what}, {growth:.1f} times the seconds"
+            f"{name}, {x[-1] / x[0]:.0f} times {what}: {growth:.1f} times the seconds; "
+            f"R² of a line {explained:.3f}"
         )
         ax.plot(x, 1000 * times, "o", color=color, label=name)
         ax.plot(x, 1000 * np.polyval(line, x), color=color, linewidth=1)

@@ -2,8 +2,8 @@
 Embeddings: airports that share their weather
 =============================================
 
-From nothing but the day and the destination of flights from New York, and how late they arrived,
-a factorization machine learns a vector for each airport. On the same days the same weather delays
+From only the day, the destination and the delay of flights from New York, a factorization machine
+learns a vector for each airport. On the same days the same weather delays
 flights to neighboring airports, so their vectors point in the same direction, though no table
 says where an airport is.
 

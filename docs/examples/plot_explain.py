@@ -4,7 +4,7 @@ Explaining one prediction
 
 Why does the model expect this row to click? :func:`~skfm.inspection.contributions` takes a score
 apart into an intercept, a part of each field and a part of each two fields, which add up to the
-score exactly. We compare one row with the average row, part by part.
+score. We compare one row with the average row, part by part.
 
 We know what was planted, so we can also ask whether the parts are right: added up by field and
 pair, they have a correlation of 0.90 with the planted ones over the test rows.

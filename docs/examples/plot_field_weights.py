@@ -59,9 +59,9 @@ print(f"best possible  {log_loss(y[test], proba[test]):.4f}")
 # %%
 # What to see
 # -----------
-# A pair matters as much as its term in the score varies: the weight alone does not say it, since
-# small factors can undo a large weight. On the left is the standard deviation of each pair's term
-# over the test rows, on the right the weights themselves.
+# A pair matters as much as its term in the score varies. The weight alone does not show that,
+# because small factors can undo a large weight. On the left is the standard deviation of each
+# pair's term over the test rows, on the right the weights themselves.
 
 fwfm = models["FwFM"]
 embeddings = fwfm.factors_[0].reshape(N_FIELDS, N_CATEGORIES, -1)

@@ -2,20 +2,18 @@
 Online learning from a stream
 =============================
 
-``partial_fit`` learns from some more rows, once, in their order. Here a stream of 60 slices
-passes; each slice is predicted before the model learns from it, so that the loss is one on new
-rows.
+``partial_fit`` learns from more rows, once, in their order. Here a model learns from a stream of 60
+slices. It predicts each slice before it learns from it, so we see its loss on new rows.
 
 The example checks three promises:
 
-- The slices of a stream give the bits of one call on all rows, with either solver.
+- The slices of a stream give the same bits as one call on all rows, with either solver.
 - One unshuffled pass of ``fit`` gives nearly the same model. It differs in where the intercept
   starts, and probabilities differ by at most 0.004.
 - FTRL keeps two numbers beside each weight, AdaGrad one: with the index of the columns, a saved
   model has 3.4 and 2.4 numbers for each weight.
 
-Both solvers have a learning rate for each weight, and both learn as the stream passes: over the
-last ten slices the loss is 0.539 with AdaGrad and 0.545 with FTRL.
+Over the last ten slices the loss is 0.539 with AdaGrad and 0.545 with FTRL.
 """
 
 # %%
@@ -95,7 +93,7 @@ for solver, model in models.items():
 # %%
 # What to see
 # -----------
-# The loss falls as the stream passes. The single slices scatter; the lines are means of ten.
+# The loss falls as the model learns. Points are single slices; lines are means of ten.
 
 fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 for (solver, found), color in zip(losses.items(), ("C0", "C1"), strict=True):

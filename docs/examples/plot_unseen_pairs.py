@@ -2,13 +2,14 @@
 Pairs that training has never seen
 ==================================
 
-A user and an item that never met in training: a weight for each pair knows nothing of them. A
-factorization machine predicts them from what each of the two did with others.
+How does a model predict a user and an item that never met in training? A weight for each pair
+knows nothing about them. A factorization machine predicts from what each of the two did with
+others.
 
 We keep a fifth of all pairs of users and items out of training, and predict only those. The
 machine's probabilities have a correlation of 0.95 with the true ones, and its log loss is 0.402,
-where 0.377 is the best possible. A weight for each pair is of no use there: with crosses,
-logistic regression ends at 0.561, without them at 0.563.
+where 0.377 is the best possible. A weight for each pair does not help there: logistic regression
+ends at 0.561 with crosses and at 0.563 without them.
 """
 
 # %%
@@ -45,7 +46,7 @@ print(f"{len(y):,} rows to learn from; {len(y_unseen):,} rows of {len(kept_out)}
 # Three models
 # ------------
 # Logistic regression with a weight for each pair learns the seen pairs well. For the unseen ones
-# it is left with the weights of user and item.
+# it has only the weights of user and item.
 
 models = {
     "logistic regression": LogisticRegression(max_iter=1000),
@@ -64,6 +65,8 @@ print(f"{'best possible':<22} log loss {log_loss(y_unseen, truth):.3f}")
 # %%
 # What to see
 # -----------
+# Each point is a pair that training has never seen. Only the machine's predictions follow the true
+# probabilities.
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharex=True, sharey=True, layout="constrained")
 for ax, (name, proba) in zip(axes, found.items(), strict=True):

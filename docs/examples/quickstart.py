@@ -7,7 +7,8 @@ regression, tune one with GridSearchCV, save it, load it again and predict.
 
 Without arguments it generates clicks whose best possible log loss is known; with
 ``--csv FILE --target COLUMN`` it reads any CSV file (plain or gzipped), takes every
-column as categorical and predicts whether the target is its rarest value.
+column as categorical and predicts whether the target, a column with a few distinct
+values, has its rarest one.
 """
 
 import argparse
@@ -64,6 +65,8 @@ def main():
 
     rows, labels, proba = from_csv(args.csv, args.target) if args.csv else generated(args.rows)
     values, counts = np.unique(labels, return_counts=True)
+    if len(values) < 2 or counts.min() < 2:
+        raise SystemExit(f"--target {args.target!r} must hold classes, each in at least two rows.")
     positive = str(values[counts.argmin()])
     y = labels == positive
     train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=0)
