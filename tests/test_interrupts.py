@@ -2,8 +2,8 @@
 
 An exception is raised at points of skfm's code that are drawn at random, line by line, in
 processes of their own: compiled code that writes where it must not would take pytest along.
-``SKFM_FUZZ_EXAMPLES=2000 pytest tests/test_interrupts.py`` tries more of them, and sends 100
-signals to each call.
+``SKFM_FUZZ_EXAMPLES=4000 pytest tests/test_interrupts.py`` tries more of them, and sends 200
+signals to each call, which takes hours.
 """
 
 import ctypes
