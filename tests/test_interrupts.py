@@ -42,8 +42,8 @@ from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
 
-N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 100))
-N_LIMITS = max(40, N_POINTS // 10)
+N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 80))
+N_LIMITS = max(30, N_POINTS // 10)
 N_SIGNALS = N_POINTS // 20  # for each call; of a few calls only in a short run
 MOST_HEADROOM = 40 << 20
 SEED = 0
