@@ -67,7 +67,7 @@ def test_the_estimate_of_memory_is_what_a_fit_takes(name, size, solver, engine_n
         pytest.skip("kernels for so many factors take long to compile")
     X, y = every_column_once()
     model = MODELS[name](size).set_params(
-        solver=solver, engine=engine_name, max_iter=2, tol=None, random_state=0
+        solver=solver, engine=engine_name, max_iter=1, random_state=0
     )
     clone(model).fit(X[:100], y[:100])  # what is compiled and imported is there
     estimate, peak = estimate_and_peak(model, X, y, monkeypatch)
@@ -95,7 +95,7 @@ def test_batches_layers_and_classes_count_in_the_estimate(model, monkeypatch):
         monkeypatch.setattr("skfm._start.n_threads", lambda _: 2)
         monkeypatch.setattr("skfm._base.n_threads", lambda _: 2)
         y = np.arange(len(y)) % 3
-    model = clone(model).set_params(engine="numpy", max_iter=2, tol=None, random_state=0)
+    model = clone(model).set_params(engine="numpy", max_iter=1, random_state=0)
     estimate, peak = estimate_and_peak(model, X, y, monkeypatch)
     assert estimate == pytest.approx(peak, rel=0.2)
 
@@ -107,7 +107,7 @@ def test_columns_that_do_not_occur_count_in_the_estimate(monkeypatch):
     columns.sort(axis=1)
     columns[:, 1] += columns[:, 0] == columns[:, 1]
     X = csr_array((np.ones(1000), columns.ravel(), np.arange(0, 1001, 2)), shape=(500, n + 1))
-    model = FMClassifier(8, engine="numpy", max_iter=2, tol=None, random_state=0)
+    model = FMClassifier(8, engine="numpy", max_iter=1, random_state=0)
     estimate, peak = estimate_and_peak(model, X, np.arange(500) % 2, monkeypatch)
     assert estimate == pytest.approx(peak, rel=0.2)
 
