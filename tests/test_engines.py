@@ -1,6 +1,7 @@
 """The compiled engine against the reference, on threads, and where it cannot be had."""
 
 import inspect
+import itertools
 import os
 import pickle
 import signal
@@ -166,6 +167,23 @@ def test_threads_end_with_the_fit(eager_threads):
 
 
 @needs_numba
+@pytest.mark.parametrize("when", [0, 1, 2, 5, 20])
+def test_a_thread_that_dies_is_an_error_and_no_hang(eager_threads, monkeypatch, when):
+    clicks, team = small_clicks(), skfm._engine.team._Team
+    takes_part, calls = team._takes_part, itertools.count()
+
+    def dies(self, part):
+        if next(calls) >= when:
+            raise MemoryError
+        return takes_part(self, part)
+
+    monkeypatch.setattr(team, "_takes_part", dies)
+    model = FMClassifier(3, engine="numba", n_jobs=2, max_iter=2)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(MemoryError):
+        pool.submit(model.fit, clicks.X, clicks.y).result(timeout=60)
+
+
+@needs_numba
 def test_the_tenth_fit_has_the_bits_of_the_first():
     clicks = small_clicks()
     model = FFMClassifier(3, engine="numba", max_iter=3, random_state=0, fields=clicks.fields)
@@ -274,14 +292,13 @@ def test_nobody_writes_after_an_interrupt(eager_threads):
 
 @needs_numba
 def test_a_wait_for_other_threads_survives_ctrl_c(eager_threads, monkeypatch):
-    engine, done, calls = load("numba"), threading.Event(), []
+    engine, done, calls, join = load("numba"), threading.Event(), [], threading.Thread.join
 
-    class Interrupted(threading.Condition):
-        def wait_for(self, predicate, timeout=None):
-            calls.append(done.is_set())
-            if len(calls) == 1:
-                raise KeyboardInterrupt
-            return super().wait_for(predicate, timeout)
+    def interrupted(thread, timeout=None):
+        calls.append(done.is_set())
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        join(thread, timeout)
 
     def kernel(share):
         if share[2] == 0:
@@ -290,7 +307,7 @@ def test_a_wait_for_other_threads_survives_ctrl_c(eager_threads, monkeypatch):
         done.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading, "Condition", Interrupted)
+        patch.setattr(threading.Thread, "join", interrupted)
         with pytest.raises(KeyboardInterrupt), engine.threads(2):
             engine.run(kernel, 1)
     assert calls[:2] == [False, False]

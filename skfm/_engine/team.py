@@ -89,7 +89,7 @@ class _Team:
     def __init__(self, n):
         self.n, self.board = n, np.zeros(n, np.int64)
         self.n_kernels, self.task, self.error = 0, None, None
-        self.running, self.ended, self.change = set(), False, threading.Condition()
+        self.running, self.ended, self.change = {}, False, threading.Lock()  # threads by their part
 
     def run(self, kernel, args):
         """Call ``kernel(*args, share)`` for all parts at a time."""
@@ -98,7 +98,7 @@ class _Team:
             for part in (0, *alone):
                 kernel(*args, (self.board, self.n_kernels, part, self.n))
                 self.board[part] = self.n_kernels
-            while (self.board[1:] < self.n_kernels).any():
+            while (self.board[1:] < self.n_kernels).any() and self.error is None:
                 time.sleep(1e-4)  # the others may wait for this core
             if self.error is not None:
                 raise self.error
@@ -111,7 +111,7 @@ class _Team:
         with self.change:
             self.n_kernels += 1
             self.task = kernel, args, self.n_kernels
-            missing = {*range(1, self.n)} - self.running
+            missing = {*range(1, self.n)} - self.running.keys()
         alone = []
         for part in missing:
             try:
@@ -121,19 +121,22 @@ class _Team:
         return alone
 
     def _work(self, part):
-        while True:
-            with self.change:
-                if self.ended or self.board[part] == self.n_kernels:
-                    self.running.discard(part)
-                    self.change.notify_all()
-                    return
-                self.running.add(part)
+        try:
+            while self._takes_part(part):
                 kernel, args, number = self.task
-            try:
                 kernel(*args, (self.board, number, part, self.n))
-            except BaseException as error:  # for `run` to raise
-                self.error = error
-            self.board[part] = number
+                self.board[part] = number
+        except BaseException as error:  # for `run` to raise; wherever this thread was
+            self.error = error
+
+    def _takes_part(self, part):
+        """Whether a thread has a part to do. It is one of those running until it has none."""
+        with self.change:
+            if self.ended or self.board[part] == self.n_kernels:
+                self.running.pop(part, None)
+                return False
+            self.running[part] = threading.current_thread()
+            return True
 
     def end(self):
         """Let the others end, and wait for them even after Ctrl-C."""
@@ -141,10 +144,12 @@ class _Team:
         while waits:
             try:
                 with self.change:
-                    self.ended, self.task = True, None
+                    self.ended = True
                     self.board[0] += 1
-                    self.change.wait_for(lambda: not self.running)
-                    waits = False
+                    others = [*self.running.values()]
+                for thread in others:
+                    thread.join()
+                waits = False
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt:
