@@ -67,7 +67,7 @@ def test_the_estimate_of_memory_is_what_a_fit_takes(name, size, solver, engine_n
         pytest.skip("kernels for so many factors take long to compile")
     X, y = every_column_once()
     model = MODELS[name](size).set_params(
-        solver=solver, engine=engine_name, max_iter=1, random_state=0
+        solver=solver, engine=engine_name, max_iter=1, batch_size=500, random_state=0
     )
     clone(model).fit(X[:100], y[:100])  # what is compiled and imported is there
     estimate, peak = estimate_and_peak(model, X, y, monkeypatch)

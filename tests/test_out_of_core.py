@@ -17,7 +17,7 @@ from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
 from skfm.datasets import make_clicks
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "out_of_core.py"
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 512
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or not EXAMPLE.exists(), reason="needs a checkout, and Unix"
