@@ -152,12 +152,18 @@ def _check_bounds(what, index, size):
         raise ValueError(f"The {what} of X must be integers from 0 to {size - 1}.")
 
 
+def check_column(values, name, dtype=np.float64, times=False):
+    """Targets or weights as an array of finite numbers; of anything if `dtype` is None."""
+    check_values(values, name, times=times)
+    with np.errstate(invalid="ignore"):  # scikit-learn adds up, to see whether all are finite
+        return check_array(values, ensure_2d=False, dtype=dtype, input_name=name)
+
+
 def check_weight(sample_weight, n_rows, name, is_part=False):
     """One weight for each row, float64. Those of a part of the rows may all be zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    check_values(sample_weight, name)
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    weight = check_column(sample_weight, name)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):

@@ -6,11 +6,11 @@ from operator import add
 
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._input import check_values
+from ._input import check_column
 from ._losses import LogLoss, SquaredLoss
 from ._warnings import warn_user
 
@@ -70,8 +70,7 @@ class Labels:
 
     @staticmethod
     def check(y, name="y"):
-        check_values(y, name, times=True)
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name), warn=True)
+        y = column_or_1d(check_column(y, name, dtype=None, times=True), warn=True)
         with np.errstate(invalid="ignore"):  # it looks whether labels are integers by a cast
             check_classification_targets(y)
         return y
@@ -220,8 +219,7 @@ class Numbers:
 
     @staticmethod
     def check(y, name="y"):
-        check_values(y, name)
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        y = check_column(y, name)
         if np.abs(y).max() > MAX_TARGET:
             raise ValueError(
                 f"{name} has a value of {y.flat[np.abs(y).argmax()]:.3g}, too large to square. "

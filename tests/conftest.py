@@ -1,3 +1,4 @@
+import gc
 import os
 from importlib.util import find_spec
 
@@ -12,6 +13,12 @@ from .common import ESTIMATORS, scores, small_clicks, targets
 # The same test does the same in every run; longer fuzzing looks further.
 settings.register_profile("repeatable", derandomize="SKFM_FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_finish():
+    """Thousands of tests are collected: let the garbage collector not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,9 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,7 +140,7 @@ def test_a_cluster_fits_what_one_process_does(cls, client):
 def test_the_number_of_workers_does_not_matter(cluster, client):
     clicks = small_clicks(300)
     here = fit(FFMClassifier(**PARAMS), clicks.X, clicks.y, n_shards=4)
-    for n_workers, cuts in [(1, []), (2, [10, 20, 250]), (4, [100, 200])]:
+    for n_workers, cuts in [(1, []), (3, [10, 20, 250])]:
         cluster.scale(n_workers)
         client.wait_for_workers(n_workers)
         model = on_dask.DaskFFMClassifier(**PARAMS, n_shards=4)
@@ -351,26 +349,6 @@ DaskFMClassifier(**pickle.loads({pickle.dumps(params)!r})).fit([delayed(X)], [de
     model = on_dask.DaskFMClassifier(**params).fit([delayed(clicks.X)], [delayed(clicks.y)])
     assert_same(model, here)
     assert not path.exists()
-
-
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "on_dask.py"
-
-
-@pytest.mark.skipif(not EXAMPLE.exists(), reason="needs a checkout")
-def test_the_example_runs_from_parquet(tmp_path):
-    """Its model is that of one process on the same rows."""
-    sizes = ["--folder", tmp_path, "--rows", "2000", "--files", "3", "--max-iter", "1"]
-    ran = subprocess.run([sys.executable, EXAMPLE, *sizes], check=True, capture_output=True)
-    assert b"pass 1: training loss" in ran.stdout
-    table = pd.concat(map(pd.read_parquet, sorted(tmp_path.glob("*.parquet"))))
-    y = table.pop("clicked").to_numpy()
-    X = FieldEncoder(n_buckets=1 << 10).fit_transform(table)
-    model = joblib.load(tmp_path / "model.joblib")
-    assert type(model) is FFMClassifier
-    # What "auto" is where the tests do not change it: 1/64 of the rows to learn from.
-    here = fit(FFMClassifier(**model.get_params() | {"batch_size": 28}), X, y, n_shards=4)
-    np.testing.assert_allclose(model.predict_proba(X), here.predict_proba(X), atol=1e-6)
-    assert f"{model.predict_proba(X)[:, 1].mean():.4f}".encode() in ran.stdout
 
 
 def test_every_estimator_has_one_on_dask():

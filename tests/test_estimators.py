@@ -433,7 +433,7 @@ def test_grid_search_in_a_pipeline_on_strings(tmp_path):
         OneHotEncoder(handle_unknown="ignore"), FFMClassifier(max_iter=3, random_state=0)
     )
     grid = {
-        "ffmclassifier__k": [0, 2],
+        "ffmclassifier__k": [0, 3],
         "ffmclassifier__l2_factors": [1e-3, 1e-1],
         "ffmclassifier__solver": SOLVERS,
     }
@@ -454,7 +454,7 @@ def test_grid_search_with_as_many_rows_as_columns():
     """Nothing of one entry per column may be mistaken for one entry per row."""
     clicks = small_clicks(48)
     assert clicks.X.shape == (48, 48)
-    grid = {"k": [1, 2], "l2_factors": [0.1, 0.01], "solver": SOLVERS}
+    grid = {"k": [3, 8], "l2_factors": [0.1, 0.01], "solver": SOLVERS}
     model = FFMClassifier(fields=clicks.fields, max_iter=2, random_state=0)
     search = GridSearchCV(model, grid, cv=3, error_score="raise")
     search.fit(clicks.X, clicks.y)
@@ -566,7 +566,7 @@ def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share
     clicks = make_clicks(600, n_fields=n_fields, n_categories=5, random_state=0)
     for cls in (FMClassifier, FFMClassifier):
         params = dict(learning_rate=0.3, max_iter=1, early_stopping=False, random_state=0)
-        model = cls(2, **params, **fields_of(cls, clicks))
+        model = cls(3, **params, **fields_of(cls, clicks))
         if how == "fit":
             model.fit(clicks.X, clicks.y)
         else:

@@ -115,7 +115,7 @@ def test_graphs_predict_what_models_predict(cls, n_classes, variant, n, seed):
 
 def test_rows_with_one_entry_in_each_field_are_crossed():
     clicks = small_clicks()
-    model = WideDeepClassifier(2, fields=4, crosses=[(0, 1), (1, 2, 3)], max_iter=2)
+    model = WideDeepClassifier(3, fields=4, crosses=[(0, 1), (1, 2, 3)], max_iter=2)
     model.fit(clicks.X[:150], clicks.y[:150])
     assert np.count_nonzero(model.cross_coef_)
     session = session_of(to_onnx(model))
@@ -154,13 +154,13 @@ def test_the_parts_in_which_rows_are_computed_change_nothing(cls, monkeypatch):
 def test_labels_are_those_of_the_model(labels):
     X = rows(60)
     y = np.array(labels)[np.arange(60) % len(labels)]
-    model = FMClassifier(2, max_iter=1).fit(X, y)
+    model = FMClassifier(3, max_iter=1).fit(X, y)
     assert_agree(session_of(to_onnx(model)), padded(X), model, X)
 
 
 def test_labels_that_onnx_does_not_have_are_refused():
     days = np.array(["2026-01-01", "2026-01-02"], "datetime64[D]")
-    model = FMClassifier(2, max_iter=1).fit(rows(60), days[np.arange(60) % 2])
+    model = FMClassifier(3, max_iter=1).fit(rows(60), days[np.arange(60) % 2])
     with pytest.raises(ValueError, match="ONNX has no labels such as"):
         to_onnx(model)
 
@@ -233,7 +233,7 @@ def test_numbers_at_and_beside_edges_are_in_the_same_bins():
 def test_inputs_are_called_what_the_table_calls_them():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"site": ["a", "b", None] * 20, "count 1": np.arange(60.0)})
-    model = make_pipeline(FieldEncoder(), FFMClassifier(2, max_iter=1))
+    model = make_pipeline(FieldEncoder(), FFMClassifier(3, max_iter=1))
     session = session_of(to_onnx(model.fit(frame, [0, 1, 1] * 20)))
     described = [(given.name, given.type, given.shape) for given in session.get_inputs()]
     assert described == [
@@ -253,7 +253,7 @@ def test_a_search_is_exported_as_the_best_that_it_found():
 
 def test_a_fit_meanwhile_changes_nothing_in_a_graph(monkeypatch):
     X = rows(60)
-    model = FMRegressor(2, max_iter=1, random_state=0).fit(X, np.arange(60.0))
+    model = FMRegressor(3, max_iter=1, random_state=0).fit(X, np.arange(60.0))
     expected, real = model.predict(X), export.raw_scores
 
     def fit_first(*args):
@@ -269,7 +269,7 @@ def test_a_fit_meanwhile_changes_nothing_in_a_graph(monkeypatch):
 
 
 def fitted_pipeline(*steps, X=(("a",), ("b",), ("a",), ("c",))):
-    return make_pipeline(*steps, FMClassifier(1, max_iter=1)).fit(X, [0, 1, 0, 1])
+    return make_pipeline(*steps, FMClassifier(3, max_iter=1)).fit(X, [0, 1, 0, 1])
 
 
 def test_what_cannot_be_exported_is_refused_with_what_to_do():
@@ -342,13 +342,13 @@ def test_skl2onnx_converts_pipelines_with_other_steps(encoder):
     types = [("cells", skl2onnx.common.data_types.StringTensorType([None, 3]))]
     Z = X.copy()
     Z[:5, 1] = "new"
-    for model in FFMClassifier(2, max_iter=1), FMRegressor(2, max_iter=1):
+    for model in FFMClassifier(3, max_iter=1), FMRegressor(3, max_iter=1):
         pipeline = make_pipeline(encoder, model).fit(X, X[:, 0] == "a")
         options = {"zipmap": False} if hasattr(model, "predict_proba") else None
         found = skl2onnx.to_onnx(pipeline, initial_types=types, options=options)
         assert_agree(session_of(found), {"cells": Z}, pipeline, Z)
     dense = rows(50).astype(np.float32)
-    model = make_pipeline(StandardScaler(with_mean=False), FMClassifier(2, max_iter=1))
+    model = make_pipeline(StandardScaler(with_mean=False), FMClassifier(3, max_iter=1))
     model.fit(dense, np.arange(50) % 2)
     found = skl2onnx.to_onnx(model, dense[:1], options={"zipmap": False})
     assert_agree(session_of(found), {"X": dense}, model, dense)
@@ -358,7 +358,7 @@ def test_skl2onnx_converts_pipelines_with_other_steps(encoder):
 def test_skl2onnx_is_told_which_text_is_a_missing_value():
     skl2onnx = pytest.importorskip("skl2onnx")
     X = np.array([["", "a"], ["b", None], ["b", "a"], ["", None]] * 10, object)
-    model = make_pipeline(FieldEncoder(), FMRegressor(2, max_iter=1)).fit(X, X[:, 0] == "b")
+    model = make_pipeline(FieldEncoder(), FMRegressor(3, max_iter=1)).fit(X, X[:, 0] == "b")
     types = [("cells", skl2onnx.common.data_types.StringTensorType([None, 2]))]
     with pytest.raises(ValueError, match=r"Variable 'x0' has the category ''.*options=\{Field"):
         skl2onnx.to_onnx(model, initial_types=types)

@@ -127,9 +127,9 @@ def test_training_from_a_file_in_chunks(tmp_path, monkeypatch):
     path = tmp_path / "clicks.ffm"
     dump_ffm_file(clicks.X, clicks.y, path, fields=clicks.fields)
     X, y, fields = load_ffm_file(path)
-    whole = FFMClassifier(2, fields=fields, batch_size=32, random_state=0)
+    whole = FFMClassifier(3, fields=fields, batch_size=32, random_state=0)
     whole.partial_fit(X, y, classes=[0, 1])
-    chunked = FFMClassifier(2, batch_size=32, random_state=0)
+    chunked = FFMClassifier(3, batch_size=32, random_state=0)
     for X, y, fields in iter_ffm_file(path, chunk_rows=128):
         chunked.set_params(fields=fields).partial_fit(X, y, classes=[0, 1])
     np.testing.assert_array_equal(chunked.factors_, whole.factors_)

@@ -34,7 +34,7 @@ VALUES = [0.0, 1.0, -1.0, 0.5, 3.0, 1e6, -1e12, 1e30, 1e-30, 5e-324, 3.4e38, 1e3
 ORDINARY = VALUES[:6]
 
 PARAMETERS = {
-    "k": [0, 1, 3, -1, 2.5, "a", None, 10**30],
+    "k": [0, 3, 8, -1, 2.5, "a", None, 10**30],
     "solver": ["adagrad", "ftrl", "sgd", None, 3],
     "learning_rate": [0.1, 1e6, 1e-10, 0, -1, np.nan, "fast"],
     "l1_linear": [0.0, 1e9, -1, np.inf],
@@ -142,7 +142,7 @@ def fitted_online(cls, engine):
     X = np.random.default_rng(0).integers(2, size=(20, 4)) * 1.0
     first = {"classes": [0, 1]} if cls in CLASSIFIERS else {}
     fields = {"fields": 2} if "fields" in cls().get_params() else {}
-    model = cls(2, random_state=0, engine=engine, **fields)
+    model = cls(3, random_state=0, engine=engine, **fields)
     return model.partial_fit(X, np.arange(20) % 2, **first)
 
 
@@ -158,7 +158,7 @@ def attempt(call):
 def fitted(cls):
     """A model, some rows, and their scores."""
     X = np.random.default_rng(0).integers(2, size=(20, 4)) * 1.0
-    model = cls(1, max_iter=1, random_state=0).fit(X, np.arange(20) % 2)
+    model = cls(3, max_iter=1, random_state=0).fit(X, np.arange(20) % 2)
     return model, X, scores(model, X)
 
 
@@ -300,7 +300,7 @@ def test_any_model_is_exported_or_refused(data):
     ort = pytest.importorskip("onnxruntime")
     numeric = data.draw(st.sampled_from(ENCODERS["numeric"][:4]))
     X = data.draw(tables().filter(lambda X: len(X) > 1 and X.shape[1]), label="X")
-    model = make_pipeline(FieldEncoder(numeric=numeric), FMClassifier(1, max_iter=1))
+    model = make_pipeline(FieldEncoder(numeric=numeric), FMClassifier(3, max_iter=1))
     if attempt(lambda: model.fit(X, np.arange(len(X)) % 2)) is None:
         return
     found = attempt(lambda: to_onnx(model, missing_text="a missing value"))

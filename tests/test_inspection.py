@@ -370,7 +370,7 @@ def test_names_that_are_no_strings_are_those_of_scikit_learn_everywhere(columns)
 def test_parts_of_fields_that_are_called_like_other_parts_have_names_of_their_own():
     clicks = small_clicks(200)
     params = {"fields": clicks.fields, "interactions": True, "max_iter": 2, "random_state": 0}
-    model = WideDeepClassifier(2, **params).fit(clicks.X, clicks.y)
+    model = WideDeepClassifier(3, **params).fit(clicks.X, clicks.y)
     called = np.array(["intercept", "network", "a", "b"])
     parts = contributions(model, clicks.X, fields=called[clicks.fields])
     assert {"intercept", "intercept (linear)", "network", "network (linear)", "a"} < {*parts.names}
@@ -397,7 +397,7 @@ def test_names_of_data_frames():
 def test_a_search_stands_for_its_best_estimator():
     table, y = flights()
     pipeline = make_pipeline(FieldEncoder(), FMClassifier(random_state=0, max_iter=2))
-    search = GridSearchCV(pipeline, {"fmclassifier__k": [2]}, cv=2).fit(table, y)
+    search = GridSearchCV(pipeline, {"fmclassifier__k": [3]}, cv=2).fit(table, y)
     parts = contributions(search, table)
     np.testing.assert_allclose(parts.scores.sum(axis=1), search.decision_function(table), atol=1e-6)
 

@@ -42,16 +42,20 @@ from skfm.preprocessing import FieldEncoder
 
 from .common import CLASSIFIERS, ESTIMATORS, REGRESSORS, named, scores
 
-N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 80))
+N_POINTS = int(os.environ.get("SKFM_FUZZ_EXAMPLES", 48))
 N_LIMITS = max(30, N_POINTS // 10)
-N_SIGNALS = N_POINTS // 20  # for each call; of a few calls only in a short run
-MOST_HEADROOM = 40 << 20
+N_SIGNALS = N_POINTS // 16  # for each call; of a few calls only in a short run
+MOST_HEADROOM = 20 << 20
 SEED = 0
 ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)
 
 # A process that does not get on for so many seconds counts as dead.
 PATIENCE = 120
 MOST_DEATHS = 5
+
+# CPython's own hang: Thread.start() waits for ever for a thread that memory does not suffice
+# for (https://github.com/python/cpython/issues/140746).
+NO_THREAD_STARTS = re.compile(r'threading\.py", line \d+ in start\n')
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,13 +108,13 @@ def make_model(cls, k, engine, n_jobs):
     return model.set_params(**named(cls, **params))
 
 
-def model_cases(cls, engine, rows, several=False, k=8):
+def model_cases(cls, engine, rows, several=False):
     """All calls of an estimator; `several` outputs are fitted on two threads."""
     (old, new, newer), y = rows
     y = y if several or cls in REGRESSORS else y > 1
     first = {"classes": np.unique(y)} if cls in CLASSIFIERS else {}
     on_threads = several or cls is FFMRegressor
-    settings = pickle.dumps(make_model(cls, k, engine, 2 if on_threads else None))
+    settings = pickle.dumps(make_model(cls, 8, engine, 2 if on_threads else None))
 
     def fresh():
         return pickle.loads(settings)
@@ -540,11 +544,11 @@ def limited(name, headroom):
 def try_limits(name, first, n_limits):
     """Make calls with less and less memory."""
     rows = make_rows(width=8_000, entries=20)
-    cases = model_cases(FFMClassifier, "numpy", rows, k=16)
-    cases = [*cases, *model_cases(WideDeepClassifier, "numpy", rows, k=16)]
+    cases = model_cases(FFMClassifier, "numpy", rows)
+    cases = [*cases, *model_cases(WideDeepClassifier, "numpy", rows)]
     if "numba" in ENGINES:
-        cases += model_cases(FFMClassifier, "numba", rows, k=16)
-        cases += model_cases(FFMClassifier, "numba", rows, several=True, k=16)
+        cases += model_cases(FFMClassifier, "numba", rows)
+        cases += model_cases(FFMClassifier, "numba", rows, several=True)
     rng = np.random.default_rng(list(LIMITS).index(name))
     rounds = range(-(-n_limits // len(cases)))
     order = np.concatenate([rng.permutation(len(cases)) for _ in rounds])
@@ -557,6 +561,7 @@ def try_limits(name, first, n_limits):
         headroom = int(MOST_HEADROOM * (1 - number / n_limits) ** 2)
         print(f"POINT {number}: {case.name}: {name} {headroom / 2**20:.1f} MB above use")
         thing = case.start()
+        faulthandler.dump_traceback_later(PATIENCE / 6, exit=True)  # nothing is left to compile
         with limited(name, headroom):
             raised, warned = attempt(case.call, thing)
         wrong = judges[case].wrong(thing, raised, LACK_OF_MEMORY, warned)
@@ -584,9 +589,10 @@ def failures(what, which, n):
             return found, lines
         last = [line for line in lines if line.startswith("POINT")]
         assert last, process.stderr
-        found.append(
-            f"DIED with {process.returncode} in or after {last[-1]}\n{process.stderr[:1500]}"
-        )
+        if not NO_THREAD_STARTS.search(process.stderr):
+            found.append(
+                f"DIED with {process.returncode} in or after {last[-1]}\n{process.stderr[:1500]}"
+            )
         first = 1 + int(re.match(r"POINT (\d+)", last[-1])[1])
     return found, lines
 

@@ -121,7 +121,7 @@ def test_parameters_are_kept_only_for_columns_that_occur(cls):
     for more in 0, 40_000:
         X = csr_array((clicks.X.data, clicks.X.indices, clicks.X.indptr), shape=(64, n + more))
         some = {name: fields[: n + more] for name, fields in params.items()}
-        model = cls(64, max_iter=1, random_state=0, **some).fit(X, clicks.y)
+        model = cls(8, max_iter=1, random_state=0, **some).fit(X, clicks.y)
         sizes.append(len(pickle.dumps(model._fitted.models)))
     assert sizes[1] - sizes[0] < 40_000
 
@@ -130,7 +130,7 @@ def test_parameters_are_kept_only_for_columns_that_occur(cls):
 def test_repeated_calls_leave_nothing_behind(cls, engine_name):
     """There are many parameters and few steps, as tracing takes its time for each step."""
     clicks = make_clicks(1024, n_fields=4, n_categories=1000, random_state=0)
-    model = cls(16, max_iter=1, batch_size=256, random_state=0, engine=engine_name)
+    model = cls(8, max_iter=1, batch_size=256, random_state=0, engine=engine_name)
 
     def fit(n):
         for _ in range(n):

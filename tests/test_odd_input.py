@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skfm import FMClassifier, FMRegressor, infer_fields
@@ -177,7 +177,7 @@ def test_an_error_within_an_attribute_is_seen(monkeypatch):
 )
 @settings(max_examples=30, deadline=None)
 def test_shares_to_hold_out(cls, n, fraction, shuffle):
-    model = cls(1, max_iter=1, early_stopping=True, validation_fraction=fraction, shuffle=shuffle)
+    model = cls(3, max_iter=1, early_stopping=True, validation_fraction=fraction, shuffle=shuffle)
     X, y = np.ones((n, 1)), np.arange(n) % 2
     try:
         model.fit(X, y)
@@ -191,10 +191,11 @@ def test_shares_to_hold_out(cls, n, fraction, shuffle):
     values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=6),
     how=st.sampled_from(["fit", "stream", "validated"]),
 )
+@example(values=[6e307, -6e307], how="fit")
 @settings(max_examples=150, deadline=None)
 def test_targets_of_any_size_are_learned_or_refused(values, how):
     X, y = np.eye(4)[np.arange(24) % 4], np.resize(values, 24)
-    model = FMRegressor(2, max_iter=2, random_state=0)
+    model = FMRegressor(3, max_iter=2, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         try:
@@ -224,7 +225,7 @@ def test_no_warning_of_numpy_comes_out(cls, value):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         for first, then in ((X, far), (far, X), (far, far)):
-            model = cls(2, max_iter=2, random_state=0)
+            model = cls(3, max_iter=2, random_state=0)
             try:
                 model.fit(first, np.arange(24) % 2).partial_fit(then, np.arange(24) % 2)
                 assert np.isfinite(scores(model, then)).all()

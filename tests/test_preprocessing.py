@@ -333,7 +333,7 @@ def test_in_a_grid_search_with_every_type_of_column():
     table = pd.DataFrame(mixed(600))
     table["device"] = table["device"].astype("category")
     y = (table["mobile"] ^ (table["device"] == "phone")).to_numpy()
-    pipeline = make_pipeline(FieldEncoder(), FFMClassifier(2, random_state=0, max_iter=20))
+    pipeline = make_pipeline(FieldEncoder(), FFMClassifier(3, random_state=0, max_iter=20))
     grid = {
         "fieldencoder__n_bins": [4, 16],
         "fieldencoder__min_frequency": [None, 3],

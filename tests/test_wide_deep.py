@@ -141,7 +141,7 @@ def test_grid_search_over_both_parts():
     )
     grid = {
         "solver": [("ftrl", "adagrad"), "ftrl"],
-        "k": [0, 2],
+        "k": [0, 3],
         "wide_l1": [0, 2],
         "hidden_layer_sizes": [(), (8, 4)],
     }
@@ -180,7 +180,7 @@ def test_interactions_of_three_fields_are_learned():
     categories = rng.integers(4, size=(6000, 3))
     y = categories.sum(axis=1) % 2
     X = OneHotEncoder().fit_transform(categories)
-    pairs = FMClassifier(16, random_state=0)
+    pairs = FMClassifier(8, random_state=0)
     pairs.fit(X[:4000], y[:4000])
     assert log_loss(y[4000:], pairs.predict_proba(X[4000:])) > 0.69
     for model in (
