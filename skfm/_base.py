@@ -13,7 +13,7 @@ from ._engine import choose
 from ._fitted import Learned
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT, check_weight
 from ._memory import check_columns
-from ._model import n_factors
+from ._model import largest_k, numbers_per_row
 from ._reports import NotebookRepr, warn_of_outcome, warn_of_units
 from ._start import Data, Start, grown
 from ._threads import for_each, n_threads, one_blas_thread
@@ -74,6 +74,8 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
             If the input is malformed, is not finite (the message names the column) or has a
             single class, or if the model needs more memory than there is. A model that was
             fitted before stays as it was.
+        RuntimeError
+            If another thread is fitting this object.
 
         Warns
         -----
@@ -239,7 +241,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         if self.batch_size != "auto":
             return self.batch_size
         most = min(512, max(_SMALLEST_BATCH, n_rows // 64))
-        return rows_per_batch(most, sum(term.per_row for term in terms))
+        return rows_per_batch(most, numbers_per_row(terms))
 
     def _for_each_output(self, do, on_interrupt=None):
         """Call ``do(model, output)`` for each output, on `n_jobs` threads.
@@ -260,7 +262,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
 
     @property
     def _engine(self):
-        k = n_factors(self._fitted.models[0].terms)
+        k = largest_k(self._fitted.models[0].terms)
         return choose(self.engine, self._fitted.compiles, k)
 
     def _make_crosses(self, fields):
@@ -271,7 +273,7 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
     def _raw(self, X, rows=None):
         """Raw scores of checked rows, shape (n_rows, n_outputs), computed in float64.
 
-        From float32 parameters no float64 score can overflow, however far a fit went.
+        From float32 parameters no float64 score of a machine can overflow, however far a fit went.
         """
         models = self._fitted.models
         renumbers = any(model.needs_rows for model in models)

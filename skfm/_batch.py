@@ -1,4 +1,4 @@
-"""From CSR rows to mini-batches. Nothing else in the package knows the user's matrix."""
+"""From the user's matrix to mini-batches: what is checked, its columns, and batches of its rows."""
 
 import copy
 import math
@@ -323,7 +323,7 @@ class Batch:
         return None if of == "all" else self.part(of).touched
 
     def count(self, engine, of, weight):
-        """The sum of `weight` over the rows of data in which each of these rows occurs."""
+        """For each of these rows the sum of `weight` over the entries that are in it."""
         if of == "all":
             return weight.sum(keepdims=True)
         return engine.column_sums(self.part(of), weight, power=0)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._batch import Columns
 from ._compat import OF_CALLBACKS
 from ._tables import Undo
+from ._threads import only_here
 from ._version import Versioned
 
 
@@ -81,6 +82,7 @@ class Learned(Versioned):
     def _snapshot(self):
         """A copy that shares what was learned, and keeps it if this one learns anew.
 
+        It must not learn while this one goes on: the two would write to the same tables.
         All work is done on such copies, where parameters are plain numbers: arithmetic with
         those of NumPy would overflow, as ``np.int8(100) * 2`` does.
         """
@@ -105,8 +107,13 @@ class Learned(Versioned):
         """A copy to learn with, and what its steps overwrite. One assignment publishes it.
 
         During `fit` another thread sees the old model. During `partial_fit` it also sees
-        steps on what the two share, which are taken back if the call fails.
+        steps on what the two share, which are taken back if the call fails. For that reason
+        only one thread may learn.
         """
+        with only_here(self, "is learning"):
+            yield from self._learn()
+
+    def _learn(self):
         learner, undo, ours = self._snapshot(), Undo(), None
         before = learner.__dict__.copy()
         try:

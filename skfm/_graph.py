@@ -300,7 +300,7 @@ def raw_scores(graph, fitted, columns, values):
     """
     helper, types, n_outputs = graph.onnx.helper, graph.onnx.TensorProto, len(fitted.models)
     n_rows, n_entries = (graph("Shape", columns, start=i, end=i + 1) for i in (0, 1))
-    per_row = [graph("Mul", n_entries, np.array(fitted.models[0].per_entry))]
+    per_row = [graph("Mul", n_entries, np.array(fitted.models[0].per_column))]
     per_row += [np.array(1 + fitted.models[0].per_row)]
     if fitted.crosses:
         longest = max(map(len, fitted.crosses.tuples))

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ._model import layouts_of
+from ._model import layouts_of, numbers_per_row
 from ._tables import n_numbers
 from ._training import rows_scored_together
 
@@ -15,8 +15,9 @@ from ._training import rows_scored_together
 _OF_ROW = 8 * (7 + 6)
 
 # Bytes of a column with parameters: its number in the matrix, shift and scale of its values, its
-# field, and its mark in the scratch space of three batchers.
-_OF_COLUMN = 8 + 2 * 8 + 4 + 3 * 4
+# field; and of each column or bucket of crosses: its mark in the scratch space of three batchers.
+_OF_COLUMN = 8 + 2 * 8 + 4
+_OF_MARKS = 3 * 4
 
 # Numbers that an entry of a batch takes: its value, where its column is among the distinct ones,
 # and the slot of that, which counts as two.
@@ -30,6 +31,8 @@ class Work(NamedTuple):
     ----------
     n_features : int
         Columns of the matrix, if the model has yet to number them.
+    has_numbers : bool
+        Whether new columns have other values than 1, so that they get units.
     n_columns : int
         Columns with parameters.
     n_rows : int
@@ -44,6 +47,7 @@ class Work(NamedTuple):
     """
 
     n_features: int
+    has_numbers: bool
     n_columns: int
     n_rows: int
     entries: float
@@ -71,9 +75,13 @@ def memory_needed(terms, settings, engine, work):
     copies = (2 if work.refits else 1) * work.n_outputs + work.n_together
     model = copies * (work.n_columns * per_column + others)
     batches = work.n_together * _of_batches(terms, numbers, engine, work)
+    n_buckets = max((x.n_rows for x in layouts if x.of == "crosses"), default=0)
     kept = _OF_COLUMN * work.n_columns + _OF_ROW * work.n_rows
-    # Each column of the matrix has the number of its slot and, while these are given, a mark.
-    needed = 4 * work.n_features + max(work.n_features, 4 * (model + batches) + kept)
+    kept += _OF_MARKS * max(work.n_columns, n_buckets)
+    # Each column of the matrix has the number of its slot and, before there are any, a mark,
+    # then its number among those that get units.
+    before = (4 if work.has_numbers else 1) * work.n_features
+    needed = 4 * work.n_features + max(before, 4 * (model + batches) + kept)
     return int(needed), work.n_outputs * per_column, work.n_outputs * others
 
 
@@ -94,7 +102,7 @@ def _of_batches(terms, numbers, engine, work):
         often = [of_all if x.of == "all" else 1 for x in layouts]
         return sum(n * touched(x, n_rows) * x.width for n, x in zip(often, layouts, strict=True))
 
-    n_scored = rows_scored_together(sum(term.per_row for term in terms), engine)
+    n_scored = rows_scored_together(numbers_per_row(terms), engine)
     n_scored, n_learned = min(n_scored, work.n_rows), work.batch_size
     values, scored = rows_of_tables(n_learned, 0), rows_of_tables(n_scored, 0)
     gradients, anew = rows_of_tables(n_learned, 1), 0

@@ -47,8 +47,12 @@ class Gradient(NamedTuple):
 
 def layouts_of(terms, start=0.0):
     """The layouts of all tables by name. Terms that name the same table share it."""
-    bias = Layout("bias", "all", {"bias": 1}, filled(1, start), 1)
-    return {layout.name: layout for term in terms for layout in term.layouts()} | {"bias": bias}
+    found = {}
+    for layout in (layout for term in terms for layout in term.layouts()):
+        first = found.setdefault(layout.name, layout)
+        if (first.of, first.groups, first.n_rows) != (layout.of, layout.groups, layout.n_rows):
+            raise ValueError(f"Two terms mean different tables by the name {layout.name!r}.")
+    return found | {"bias": Layout("bias", "all", {"bias": 1}, filled(1, start), 1)}
 
 
 def parameters_per_column(terms):
@@ -56,9 +60,14 @@ def parameters_per_column(terms):
     return sum(x.width for x in layouts_of(terms).values() if x.of == "columns")
 
 
-def n_factors(terms):
-    """The number of factors, 0 of a linear model."""
-    return max(term.structure.get("k", 0) for term in terms)
+def numbers_per_row(terms):
+    """How many numbers a row of the data is turned into."""
+    return sum(term.per_row for term in terms)
+
+
+def largest_k(terms):
+    """The largest number of factors, 0 of a linear model."""
+    return max(term.k for term in terms)
 
 
 class Model:
@@ -84,11 +93,10 @@ class Model:
 
     @property
     def per_row(self):
-        """How many numbers a row of the data is turned into."""
-        return sum(term.per_row for term in self.terms)
+        return numbers_per_row(self.terms)
 
     @property
-    def per_entry(self):
+    def per_column(self):
         """How many parameters a column has."""
         return parameters_per_column(self.terms)
 
@@ -117,7 +125,7 @@ class Model:
         return total + values["bias"][0, 0].astype(np.float64), (evaluation, memories)
 
     def gradient(self, engine, batch, values, y, weight, loss, part=0):
-        """The first half of a step: a function of nothing but the batch and these values.
+        """The first half of a step: a function of the batch, these values and the step's number.
 
         The gradients of several batches, each a `part` of one step by its number, add up.
         """

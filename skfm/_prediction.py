@@ -52,6 +52,16 @@ class Classifier(ClassifierMixin, FactorizationBase):
         ValueError
             As `fit` does, and if `classes` is missing in the first call or differs in a
             later one, or `y` has a label that is not among them.
+        RuntimeError
+            If another thread is fitting this object.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged.
+        UserWarning
+            If it had to guess the fields, if weights are tiny, if the first call has too few
+            rows to fix the units of columns, or if later values are far larger.
         """
         if not self.__sklearn_is_fitted__():
             if classes is None:
@@ -175,6 +185,16 @@ class Regressor(RegressorMixin, FactorizationBase):
         ------
         ValueError
             As `fit` does.
+        RuntimeError
+            If another thread is fitting this object.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged.
+        UserWarning
+            If it had to guess the fields, if weights are tiny, if the first call has too few
+            rows to fix the units of columns and y, or if later values are far larger.
         """
         return self._partial_fit(
             X, y, sample_weight, lambda each: self._target_of(each).continued()

@@ -134,21 +134,16 @@ class NotebookRepr:
     _doc_link_module = "skfm"
     _doc_link_template = "#"
 
-    # Attributes with a row for each column, which are built on request.
-    _wide_attributes = (
-        "coef_",
-        "factors_",
-        "embeddings_",
-        "fields_",
-        "cross_coef_",
-        "field_weights_",
-    )
+    # Attributes with a row for each column, which are built on request; then that of all buckets.
+    _wide_attributes = "coef_", "factors_", "embeddings_", "fields_"
+    _always_wide = ("cross_coef_",)
     _hidden = ()
 
     def _get_fitted_attr_html(self, doc_link=""):
         # It looks at every name in `dir`; a wide model shows it a copy that hides some.
         brief = self._snapshot()
-        brief._hidden = self._wide_attributes if self.n_features_in_ > _WIDE else ()
+        wide = self._wide_attributes if self.n_features_in_ > _WIDE else ()
+        brief._hidden = wide + self._always_wide
         return super(NotebookRepr, brief)._get_fitted_attr_html(doc_link)
 
     def __dir__(self):

@@ -13,6 +13,7 @@ from ._base import raise_nothing_left, warn_of_small_weights
 from ._callbacks import FitWatch
 from ._input import BAD_CLASS_WEIGHT, MAX_WEIGHT
 from ._memory import check_columns
+from ._model import numbers_per_row
 from ._rounds import Output, ShardedSample, cut_part, each_of
 from ._shards import (
     about,
@@ -309,8 +310,7 @@ class _ShardedFit:
                     "shards: raise it or lower n_shards."
                 )
             return learner.batch_size
-        per_row = sum(term.per_row for term in terms)
-        most = n * rows_per_batch(n_rows, per_row, _SHARD_FLOATS)
+        most = n * rows_per_batch(n_rows, numbers_per_row(terms), _SHARD_FLOATS)
         return max(n, learner._batch_size(n_rows, terms), min(n_rows // _STEPS, most))
 
     def _facts(self, shards, summaries, target, n_columns):

@@ -58,7 +58,7 @@ class Solver:
             The rows that the batch touches, each once; None for all.
         values, grad : ndarray of shape (U, width)
             Their values, and the gradient of the batch's summed loss with its L2 penalty.
-            Both may be overwritten.
+            `grad` may be overwritten; `values` may be those of the table itself.
         count : ndarray of shape (U,) or (1,)
             How often each row occurs in the batch, weighted.
         step : int

@@ -9,7 +9,7 @@ from ._batch import Columns, Units, entries_per_row
 from ._engine import choose, is_worth_compiling
 from ._fitted import Fitted
 from ._memory import Work, check_memory
-from ._model import Model, n_factors, parameters_per_column
+from ._model import Model, largest_k, parameters_per_column
 from ._threads import n_threads
 from ._training import Sample
 from ._units import Part, units_of
@@ -105,6 +105,7 @@ def models_of(estimator, start, facts, batch_size, in_stream=False):
     together = len(terms) if in_stream else min(n_threads(estimator.n_jobs), len(terms))
     work = Work(
         n_features=0 if before else len(columns.slot_of),
+        has_numbers=bool((facts.units.scale != 1).any()),
         n_columns=len(columns) + len(facts.new),
         n_rows=start.data.X.shape[0] if start.data else 0,
         entries=facts.entries,
@@ -113,7 +114,7 @@ def models_of(estimator, start, facts, batch_size, in_stream=False):
         n_together=together,
         refits=estimator.__sklearn_is_fitted__() and not in_stream,
     )
-    check_memory(terms[0], settings, choose(estimator.engine, compiles, n_factors(terms[0])), work)
+    check_memory(terms[0], settings, choose(estimator.engine, compiles, largest_k(terms[0])), work)
     models = []
     for output, its_terms in enumerate(terms):
         if before:

@@ -74,6 +74,8 @@ class Term:
 
     Attributes
     ----------
+    k : int
+        Number of factors for which the compiled engine makes kernels of their own; 0 if none.
     per_row : int
         How many numbers the term computes for a row of the data, in its largest arrays. The
         number of rows in a batch follows from this.
@@ -85,6 +87,7 @@ class Term:
         computes something for each of these columns needs them.
     """
 
+    k = 0
     per_row = 0
     structure = {}
     needs_rows = False
@@ -257,19 +260,23 @@ class Interactions(Term):
     table = "interactions"
 
     def __init__(self, k, n_fields, scale, key):
-        self.n_factors, self.n_fields, self.scale, self.key = n_fields * k, n_fields, scale, key
-        self.per_row = n_fields * (1 + self.n_factors)
+        self.k, self.n_fields, self.scale, self.key = k, n_fields, scale, key
+        self.per_row = n_fields * (1 + self._width)
         self.structure = {"k": k}
 
+    @property
+    def _width(self):
+        return self.n_fields * self.k
+
     def layouts(self):
-        groups = {"linear": 1, "factors": self.n_factors}
+        groups = {"linear": 1, "factors": self._width}
         return [Layout(self.table, "columns", groups, self._initial)]
 
     def held_per_row(self, engine):
         return engine.POOLED_ARRAYS * self.per_row, engine.POOLED_ARRAYS * self.per_row
 
     def _initial(self, columns):
-        factors = hashed_normal(self.key, columns, self.n_factors, self.scale)
+        factors = hashed_normal(self.key, columns, self._width, self.scale)
         return np.hstack([np.zeros((len(columns), 1), np.float32), factors])
 
     def forward(self, evaluation):
@@ -284,7 +291,7 @@ class Interactions(Term):
         graph, F = symbols.graph, self.n_fields
         w, V = np.split(symbols[self.table], [1], axis=1)
         linear = symbols.row_sums(w[:, 0])
-        if not self.n_factors:
+        if not self.k:
             return linear
         own = V.reshape(len(V), F, -1)[np.arange(len(V)), symbols.field_of_columns(F)]
         E = graph("Reshape", symbols.pooled(self.table, V), np.array([-1, F, F, own.shape[1]]))
@@ -307,12 +314,12 @@ class Interactions(Term):
         return values[self.table][slots, 0].astype(np.float64)
 
     def pair_weights(self, values, field, i, j):
-        if self.n_factors:
+        if self.k:
             V = self._by_field(values)
             return _products(V[i, field[j]], V[j, field[i]])
 
     def vectors(self, values, field, slots):
-        if not self.n_factors:
+        if not self.k:
             return {}
         V = self._by_field(values)[slots]
         if self.n_fields > 1:  # those for their own field learn only if it has several values
@@ -344,7 +351,7 @@ def _multiply_out(shift, met, squares, seen):
     `met` says how much each column interacts with the shifts of all columns, itself included,
     and `squares` how much with itself.
     """
-    seen["coef"] = seen["coef"] - met + shift * squares
+    seen["coef"] = seen.get("coef", 0) - met + shift * squares
     seen["constant"] += shift @ (met - shift * squares) / 2
 
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from joblib import cpu_count, effective_n_jobs
 from threadpoolctl import ThreadpoolController
@@ -45,6 +46,31 @@ class _OneBlasThread:
 
 
 one_blas_thread = _OneBlasThread()
+
+
+_busy = {}  # the thread that is within `only_here`, by process and object
+
+
+@contextmanager
+def only_here(thing, what):
+    """The context in which no other thread may do the same with `thing`.
+
+    Raises
+    ------
+    RuntimeError
+        If another thread does; it says that `thing` is `what`.
+    """
+    key, thread = (os.getpid(), id(thing)), threading.get_ident()
+    try:
+        if _busy.setdefault(key, thread) != thread:
+            raise RuntimeError(
+                f"This {type(thing).__name__} {what} on another thread. Wait until it is done, or "
+                "use a clone."
+            )
+        yield
+    finally:
+        if _busy.get(key) == thread:
+            _busy.pop(key, None)
 
 
 def n_threads(n_jobs):

@@ -224,8 +224,8 @@ def train(model, loss, watch, sample, valid, schedule, learn_valid=False, keeper
     Parameters
     ----------
     watch : object
-        ``watch.begin()`` and ``watch.end(history)`` are called around each pass. A true
-        result of the latter ends the training.
+        ``watch.begin()`` and ``watch.end(history, is_validated)`` are called around each pass,
+        the latter with whether there is `valid`. If its result is true, the training ends.
     keeper : object, default=None
         ``keeper.keep(model, progress)`` is called after each pass, and
         ``keeper.resume(model)`` in the beginning: it may set the model to what it was after

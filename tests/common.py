@@ -13,6 +13,7 @@ from skfm import (
     FwFMRegressor,
     WideDeepClassifier,
     WideDeepRegressor,
+    _solvers,
 )
 from skfm._batch import Batcher, Columns, Units
 from skfm._fields import check_fields
@@ -22,7 +23,7 @@ CLASSIFIERS = [FMClassifier, FFMClassifier, FwFMClassifier, WideDeepClassifier]
 REGRESSORS = [FMRegressor, FFMRegressor, FwFMRegressor, WideDeepRegressor]
 ESTIMATORS = CLASSIFIERS + REGRESSORS
 MACHINES = [c for c in ESTIMATORS if c not in (WideDeepClassifier, WideDeepRegressor)]
-SOLVERS = ["adagrad", "ftrl"]
+SOLVERS = [*_solvers.SOLVERS]
 
 every_estimator = pytest.mark.parametrize("cls", ESTIMATORS)
 every_classifier = pytest.mark.parametrize("cls", CLASSIFIERS)

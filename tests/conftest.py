@@ -1,6 +1,7 @@
 import gc
 import os
 from importlib.util import find_spec
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -21,13 +22,18 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _fast_and_compiled():
-    """Let small models take few steps, and "auto" be numba for them, too."""
+@pytest.fixture(autouse=True, scope="package")
+def fast_and_compiled():
+    """Let small models take few steps, and "auto" be numba for them, too.
+
+    Yields what users have. Code in docstrings, which is no part of this package, runs with that.
+    """
+    small = {"skfm._base._SMALLEST_BATCH": 8, "skfm._engine._WORTH_COMPILING": 0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skfm._base._SMALLEST_BATCH", 8)
-        patch.setattr("skfm._engine._WORTH_COMPILING", 0)
-        yield
+        before = {place: resolve_name(place) for place in small}
+        for place, value in small.items():
+            patch.setattr(place, value)
+        yield before
 
 
 @pytest.fixture(autouse=True)

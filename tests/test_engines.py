@@ -344,7 +344,7 @@ def test_threads_that_cannot_start_are_done_without(eager_threads, monkeypatch):
 
 @pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
 def test_predictions_while_columns_join_never_leave_the_tables(engine, cls):
-    """They are those of some moment, finite and in bounds."""
+    """They are finite."""
     rng = np.random.default_rng(0)
     X = csr_array((rng.random((400, 3000)) < 0.01) * 1.0)
     y = rng.integers(2, size=400)
@@ -359,12 +359,14 @@ def test_predictions_while_columns_join_never_leave_the_tables(engine, cls):
 
     with ThreadPoolExecutor(1) as pool:
         predictions = pool.submit(predict)
-        for start in range(8, 400, 8):
-            model.partial_fit(X[start : start + 8], y[start : start + 8])
-        for _ in range(3):
-            model.set_params(max_iter=1, early_stopping=False).fit(X, y)
-            model.fit(X[:20], y[:20])
-        stop.set()
+        try:
+            for start in range(8, 400, 8):
+                model.partial_fit(X[start : start + 8], y[start : start + 8])
+            for _ in range(3):
+                model.set_params(max_iter=1, early_stopping=False).fit(X, y)
+                model.fit(X[:20], y[:20])
+        finally:
+            stop.set()
         predictions.result()
 
 

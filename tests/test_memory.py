@@ -84,7 +84,7 @@ def test_the_estimate_of_memory_is_what_a_fit_takes(name, size, solver, engine_n
         WideDeepClassifier(4, fields=4, batch_size=5_000, hidden_layer_sizes=(128, 64)),
         WideDeepClassifier(4, fields=4, dropout=0.5, batch_size=5_000),
         WideDeepClassifier(4, fields=4, hidden_layer_sizes=(1000, 1000)),
-        WideDeepClassifier(4, fields=4, crosses="all"),
+        WideDeepClassifier(4, fields=4, crosses="all", n_cross_buckets=1 << 20),
         FMClassifier(16, n_jobs=2),
     ],
     ids=lambda model: str(model).replace("\n", ""),
@@ -101,12 +101,14 @@ def test_batches_layers_and_classes_count_in_the_estimate(model, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_columns_that_do_not_occur_count_in_the_estimate(monkeypatch):
+@pytest.mark.parametrize("value", [1, 2])  # which gets a unit
+def test_columns_that_do_not_occur_count_in_the_estimate(value, monkeypatch):
     n = 1 << 22
     columns = np.random.default_rng(0).integers(n, size=(500, 2))
     columns.sort(axis=1)
     columns[:, 1] += columns[:, 0] == columns[:, 1]
-    X = csr_array((np.ones(1000), columns.ravel(), np.arange(0, 1001, 2)), shape=(500, n + 1))
+    data = np.full(1000, value, float)
+    X = csr_array((data, columns.ravel(), np.arange(0, 1001, 2)), shape=(500, n + 1))
     model = FMClassifier(8, engine="numpy", max_iter=1, random_state=0)
     estimate, peak = estimate_and_peak(model, X, np.arange(500) % 2, monkeypatch)
     assert estimate == pytest.approx(peak, rel=0.2)

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.fixes import parse_version
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor
+from skfm import FFMClassifier, FMClassifier, FMRegressor, WideDeepClassifier
 from skfm._model import Model
 from skfm._tables import Table
 
@@ -465,6 +465,15 @@ def test_the_notebook_repr_builds_nothing_wide(cls, n_features):
         assert "intercept_" in html
         assert ("coef_" in html) == (n_features == 100)
     assert cls in REGRESSORS or "class_weight" in html
+
+
+def test_the_notebook_repr_leaves_out_the_buckets_of_crosses():
+    clicks = small_clicks(100)
+    model = WideDeepClassifier(crosses="all", fields=clicks.fields, max_iter=2, random_state=0)
+    html = model.fit(clicks.X, clicks.y)._repr_html_()
+    assert "cross_coef_" not in html
+    if parse_version(sklearn.__version__) >= parse_version("1.9"):
+        assert "embeddings_" in html
 
 
 def test_an_interrupt_that_compiled_code_wraps_is_one(monkeypatch):

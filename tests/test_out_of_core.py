@@ -1,4 +1,4 @@
-"""The example that trains from files, killed and resumed; and training on a sample of rows."""
+"""The example that trains from files, killed and resumed."""
 
 import re
 import runpy
@@ -11,11 +11,6 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from scipy.special import expit, logit
-from sklearn.metrics import log_loss
-
-from skfm import FFMClassifier, FMClassifier, WideDeepClassifier
-from skfm.datasets import make_clicks
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "out_of_core.py"
 CHUNK_ROWS = 512
@@ -78,34 +73,3 @@ def test_every_source_trains_the_same_model_and_can_start_anywhere(tmp_path, uni
     for (X, y), (X_later, y_later) in zip(every[6:], later, strict=True):
         np.testing.assert_array_equal(X_later.indices, X.indices)
         np.testing.assert_array_equal(y_later, y)
-
-
-@pytest.mark.parametrize("cls", [FMClassifier, FFMClassifier, WideDeepClassifier])
-@pytest.mark.parametrize("how", ["sampled", "class_weight"])
-def test_probabilities_after_downsampling_are_corrected_by_its_rate(cls, how):
-    """Odds are shifted by the share of negatives kept, or by the ratio of class weights."""
-    clicks = make_clicks(40_000, n_fields=5, n_categories=20, base_rate=0.05, random_state=0)
-    rng = np.random.default_rng(0)
-    rate, params = 0.1, {"random_state": 0}
-    if cls is not FMClassifier:
-        params["fields"] = clicks.fields
-    train, test = np.arange(30_000), np.arange(30_000, 40_000)
-    if how == "sampled":
-        train = train[(clicks.y[train] == 1) | (rng.random(30_000) < rate)]
-    else:
-        params["class_weight"] = {0: rate, 1: 1.0}
-    model = cls(**params).fit(clicks.X[train], clicks.y[train])
-    raw = model.predict_proba(clicks.X[test])[:, 1]
-    proba = expit(model.decision_function(clicks.X[test]) + np.log(rate))
-    expected = clicks.y[test].sum()
-    assert raw.sum() > 3 * expected
-    loss = log_loss(clicks.y[test], proba)
-    assert loss < 0.8 * log_loss(clicks.y[test], raw)
-    share = clicks.y[test].mean()
-    assert loss < 0.95 * log_loss(clicks.y[test], np.full(10_000, share))
-    if cls is not WideDeepClassifier:  # which has too few rows here: 4,400 and a network
-        # Noise of the test labels, and of the log-odds of the training labels.
-        noise = (proba * (1 - proba)).sum() + expected**2 * (1 / np.bincount(clicks.y[train])).sum()
-        tolerance = 0.02 * expected + 2 * np.sqrt(noise)
-        assert abs(proba.sum() - expected) < tolerance
-    np.testing.assert_allclose(logit(proba), logit(raw) + np.log(rate), rtol=1e-9)

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
+import skfm._base
 import skfm._training
 from skfm import FMClassifier, FMRegressor, WideDeepClassifier
 from skfm._threads import for_each, n_threads, one_blas_thread
@@ -151,12 +152,44 @@ def test_predictions_during_a_refit_are_of_the_old_model_or_the_new(cls, warm_st
 
     with ThreadPoolExecutor(1) as pool:
         predictions = pool.submit(predict)
-        for y in tasks[1:] if warm_start else tasks * 3:
-            model.fit(clicks.X, y)
-        stop.set()
+        try:
+            for y in tasks[1:] if warm_start else tasks * 3:
+                model.fit(clicks.X, y)
+        finally:
+            stop.set()
         found = predictions.result()
     for scored in found:
         assert any(np.array_equal(scored, other) for other in expected)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_one_thread_learns_at_a_time(call, monkeypatch):
+    """Two would write to the same tables."""
+    clicks = small_clicks(400)
+    model = FMRegressor(random_state=0).partial_fit(clicks.X[:200], clicks.y[:200])
+    expected = clone(model).partial_fit(clicks.X[:200], clicks.y[:200])
+    begun, go, steps = threading.Event(), threading.Event(), skfm._base.train_online
+
+    def slow_steps(*args):
+        begun.set()
+        assert go.wait(60)
+        steps(*args)
+
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        patch.setattr("skfm._base.train_online", slow_steps)
+        learns = pool.submit(model.partial_fit, clicks.X[200:], clicks.y[200:])
+        try:
+            assert begun.wait(60)
+            with pytest.raises(RuntimeError, match="FMRegressor is learning on another"):
+                getattr(model, call)(clicks.X[:200], clicks.y[:200])
+        finally:
+            go.set()
+        learns.result()
+    expected.partial_fit(clicks.X[200:], clicks.y[200:])
+    for _ in "now", "and later":
+        np.testing.assert_array_equal(scores(model, clicks.X), scores(expected, clicks.X))
+        for each in (model, expected):
+            each.partial_fit(clicks.X[:200], clicks.y[:200])
 
 
 def test_attributes_during_a_refit_are_of_one_model():
@@ -177,10 +210,11 @@ def test_attributes_during_a_refit_are_of_one_model():
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
-        for _ in range(60):
-            for y in tasks:
+        try:
+            for y in tasks * 60:
                 model.fit(clicks.X, y)
-        stop.set()
+        finally:
+            stop.set()
         coefs, intercepts = reading.result()
     assert coefs <= {coef for coef, _ in expected}
     assert intercepts <= {intercept for _, intercept in expected}

@@ -32,7 +32,7 @@ def table(solver, start):
 
 
 def step(engine, found, rows, grad, count):
-    values = found.value.copy() if rows is None else found.value[rows]
+    values = found.value if rows is None else found.value[rows]
     grad = grad.copy()
     assert engine.add_penalty(grad, values, count, found.solver.l2)
     found.solver.update(engine, found.arrays, rows, values, grad, count, 0)

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from skfm import FwFMRegressor
 from skfm._crosses import check_crosses
 from skfm._fields import check_fields
 from skfm._hashing import hashed_normal
+from skfm._model import layouts_of
 from skfm._parameters import Training, WithFields, documented
 from skfm._prediction import Regressor
 from skfm._tables import Layout, Setting
@@ -235,6 +237,28 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean(engine):
     np.testing.assert_array_equal(again, forward(3)[0])
     assert (again != other).any()
     np.testing.assert_array_equal(forward()[0], 8000)
+
+
+def test_a_table_means_one_thing():
+    network = Network(4, 2, (3,), "tanh", 0.0, 0.1, (0, 0))
+    assert layouts_of([PooledInteractions(4, 0.1, (0, 0)), network])["embeddings"].width == 4
+    with pytest.raises(ValueError, match="different tables by the name 'embeddings'"):
+        layouts_of([PooledInteractions(8, 0.1, (0, 0)), network])
+
+
+class Backwards(FwFMRegressor):
+    """With its terms in another order."""
+
+    def _make_terms(self, fields, crosses, key):
+        return super()._make_terms(fields, crosses, key)[::-1]
+
+
+def test_the_order_of_terms_does_not_matter():
+    X = np.random.default_rng(0).normal(1000, 1, size=(60, 3))  # columns that are shifted
+    params = {"fields": 3, "max_iter": 3, "tol": None, "random_state": 0}
+    one, other = (cls(**params).fit(X, X.sum(axis=1)) for cls in (FwFMRegressor, Backwards))
+    np.testing.assert_allclose(one.coef_, other.coef_, rtol=1e-4)
+    np.testing.assert_allclose(one.intercept_, other.intercept_, rtol=1e-4)
 
 
 def test_all_weights_one_is_the_factorization_machine(engine):

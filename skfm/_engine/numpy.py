@@ -95,7 +95,7 @@ def distinct(slots, stamp):
 
 
 def row_sums(batch, w, power=1):
-    """Σ_u x_nu^power w_u for each row n, of shape (B,); `w` has shape (U, 1)."""
+    """Σ_u x_nu^power w_u for each row n, shape (B,); w has shape (U, 1), power is 0, 1 or 2."""
     return _rows(batch, power) @ w[:, 0]
 
 
