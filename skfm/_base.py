@@ -81,8 +81,9 @@ class FactorizationBase(Learned, NotebookRepr, CallbackSupportMixin, BaseEstimat
         -----
         ConvergenceWarning
             If the fit diverged or was interrupted (the best weights seen are kept), if
-            `max_iter` passes were not enough, or if the model is constant, or worse than the
-            average of the targets on the rows that it watches.
+            `max_iter` passes were not enough, if the model has learned nothing or is constant,
+            or if it is worse than the average of the targets: on the rows that it watches or,
+            with ``shuffle=False``, on those before.
         UserWarning
             If it had to guess the fields, if weights are tiny, or if with ``shuffle=False`` the
             rows held out have other classes than the rest.

@@ -23,7 +23,7 @@ LEAST = float(np.finfo(np.float32).tiny)
 FEW_ROWS = 16
 
 # A column is constant if its values differ by less than this many roundings of the largest.
-ROUNDINGS = 16
+ROUNDINGS = 4
 
 
 def checked(estimator, X, fields, name="X"):
@@ -103,12 +103,15 @@ def check_finite(X, names=None, name="X"):
         return
     entry = np.flatnonzero(~(np.abs(X.data) <= MAX_VALUE))[0]
     value = X.data[entry]
-    what = "NaN" if np.isnan(value) else "infinity or a value too large for float32"
-    raise ValueError(
-        f"Input {name} contains {what} in {column_name(X.indices[entry], names)}: {value}. "
-        "Impute missing values, or encode the table with FieldEncoder, which makes a category of "
-        "them. Scale large values."
-    )
+    what, remedy = "infinity or a value too large for float32", "Replace it, or scale the column."
+    if np.isnan(value):
+        what = "NaN"
+        remedy = (
+            "Impute missing values, or encode the table with FieldEncoder, which makes a category "
+            "of them."
+        )
+    where = column_name(X.indices[entry], names)
+    raise ValueError(f"Input {name} contains {what} in {where}: {value}. {remedy}")
 
 
 def next_columns(X):

@@ -437,6 +437,7 @@ def logarithmic(numbers):
 def _lower_limit(bins):
     """The least number in each bin of `logarithmic`."""
     size = np.abs(bins).astype(np.float64)
-    first = np.ceil(np.exp(np.sqrt(np.maximum(size - 2, 0))))
-    last = np.ceil(np.exp(np.sqrt(np.maximum(size - 1, 0)))) - 1
+    with np.errstate(over="ignore"):  # of the bin of infinity
+        first = np.ceil(np.exp(np.sqrt(np.maximum(size - 2, 0))))
+        last = np.ceil(np.exp(np.sqrt(np.maximum(size - 1, 0)))) - 1
     return np.where(size <= 2, bins, np.where(bins < 0, -last, first))

@@ -1,6 +1,7 @@
 """Input that is refused: NumPy and SciPy would turn it into nonsense, or crash on it."""
 
 from datetime import date, time, timedelta
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
@@ -163,9 +164,9 @@ def check_weight(sample_weight, n_rows, name, is_part=False):
     """One weight for each row, float64. Those of a part of the rows may all be zero."""
     if sample_weight is None:
         return np.ones(n_rows)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.repeat(sample_weight, n_rows)
     weight = check_column(sample_weight, name)
-    if weight.ndim == 0:
-        weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
         raise ValueError(
             f"{name}.shape == {weight.shape}, expected ({n_rows},): one weight per row."

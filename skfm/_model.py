@@ -21,6 +21,7 @@ class History:
     best_pass: int = 0
     outcome: str = ""
     is_worse: bool = False  # than the average of the targets, on the rows watched
+    follows_last: bool = False  # as is_worse, on the rows before those held out
 
     def copy(self):
         curves = {name: [*getattr(self, name)] for name in ("loss_curve", "validation_scores")}

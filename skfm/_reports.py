@@ -10,8 +10,10 @@ from ._warnings import warn_user
 # Raw scores this close to each other (log-odds, standard deviations) count as constant.
 _NEGLIGIBLE = 0.01
 
-# From so many times the root mean square of a column on, a value is named as an outlier.
-_EXTREME = 2
+# From so many times the root mean square of a column on, a value is named as an outlier: the
+# largest of a million normal numbers is five times theirs. In a column of few entries, where no
+# value can be so far out, the least ratio, if the value is half of the sum of squares.
+_EXTREME, _LEAST_EXTREME = 6, 2
 
 # Values of so many times the unit of a column show that the unit was not typical of it.
 _OUT_OF_UNIT = 1000
@@ -42,17 +44,27 @@ def warn_of_outcome(model, data):
         message = (
             f"Training was stopped after {model.n_iter_} passes; the best weights so far are kept."
         )
+    elif all(history.best_pass == 0 for history in histories):
+        message = (
+            "The model has learned nothing: no pass improved on the initial weights. Check that X "
+            "says something about y, or lower learning_rate, the penalties or, if rows have "
+            "hundreds of entries, init_scale." + _extreme_value(model, data)
+        )
     elif _is_constant(model, data):
         message = (
-            "The model is constant: it predicts nearly the same for every row. Either no pass "
-            "improved on the loss of the average prediction, or the penalties removed every "
-            "parameter. Check that X says something about y, lower the penalties, or change "
-            "learning_rate." + _extreme_value(model, data)
+            "The model is constant: it predicts nearly the same for every row. Check that X says "
+            "something about y, lower the penalties, or change learning_rate."
+            + _extreme_value(model, data)
         )
     elif all(history.is_worse for history in histories):
         message = (
             "The model predicts worse than the constant average of the targets. Lower "
             "learning_rate or raise the penalties." + _extreme_value(model, data)
+        )
+    elif all(history.follows_last for history in histories):
+        message = (
+            "The model follows the last rows: on those before them it predicts worse than the "
+            "constant average of the targets. Pass shuffle=True, unless only the last rows count."
         )
     elif "improving" in outcomes:
         message = (
@@ -92,8 +104,9 @@ def warn_of_units(model, before, data):
         )
     if plain and np.abs(data.X.data).max(initial=0) <= _OUT_OF_UNIT:
         return
-    name, _, units = _largest(model, data)
+    column, _, units = _largest(model, data)
     if units > _OUT_OF_UNIT:
+        name = _name(model, column)
         warn_user(
             f"The first batch in which {name} occurred fixed its unit, and this call has values "
             f"more than {_OUT_OF_UNIT} times as large. Begin the stream with typical rows, or "
@@ -103,11 +116,13 @@ def warn_of_units(model, before, data):
 
 def _extreme_value(model, data):
     """A sentence that names the value furthest out in its column, if it is an outlier."""
-    name, value, units = _largest(model, data)
+    column, value, units = _largest(model, data)
+    limit = np.sqrt(np.count_nonzero(data.X.indices == column) / 2)
     # A number on a knot of a FieldEncoder is 1, however rare that is.
     on_knot = model._fitted.columns.fields.variables and abs(value) <= 1
-    if units < _EXTREME or on_knot:
+    if units < np.clip(limit, _LEAST_EXTREME, _EXTREME) or on_knot:
         return ""
+    name = _name(model, column)
     return (
         f" Or clip outliers: the value {value:.3g} of {name} is {units:.3g} times the typical "
         "magnitude of this column."
@@ -116,14 +131,15 @@ def _extreme_value(model, data):
 
 def _largest(model, data):
     """The value that is largest in units of its column: see `Batcher.largest`."""
-    column, *value = model._batcher(data.X).largest(data.used)
-    return column_name(column, getattr(model, "feature_names_in_", None)), *value
+    return model._batcher(data.X).largest(data.used)
+
+
+def _name(model, column):
+    return column_name(column, getattr(model, "feature_names_in_", None))
 
 
 def _is_constant(model, data):
     """Whether all outputs are as good as the same for all rows (of up to 1000)."""
-    if all(output.history.best_pass == 0 for output in model._fitted.models):
-        return True
     return np.ptp(model._raw(data.X, data.used[:1000]), axis=0).max() < _NEGLIGIBLE
 
 

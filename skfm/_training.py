@@ -281,11 +281,18 @@ def train(model, loss, watch, sample, valid, schedule, learn_valid=False, keeper
             model.restore(now.saved)
             if history.best_pass:
                 valid.learn(model, loss, schedule)
+                # Rows in an order, unshuffled, can lead away even from what they are themselves.
+                if not mean_loss(model, loss, valid) <= now.best:
+                    model.restore(now.saved)
             if helps:
                 centre(model, loss, [sample, valid])
             last = mean_loss(model, loss, valid)
         # Of constant targets nothing can be better than the average, and nothing needs to be.
         history.is_worse = average > 0 and last > _WORSE * average
+        if learn_valid and not schedule.shuffle:
+            some = sample.thinned(_MAX_ROWS)
+            limit = _WORSE * mean_loss(model, loss, some, constant)
+            history.follows_last = mean_loss(model, loss, some) > limit > 0
         if history.is_worse and not valid:
             # Rows were scored before the step that they were part of: the end may be better.
             history.is_worse = all(

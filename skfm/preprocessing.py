@@ -9,6 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -328,7 +329,7 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
             If two columns would have the same name, as with variables "a" and "a=b".
         """
         now = copy.copy(self)
-        check_is_fitted(now)
+        now._check_has_columns()
         names = check_feature_names_in(now, input_features)
         pairs = zip(names, now._encodings, strict=True)
         names = np.array([name + end for name, e in pairs for end in e.labels()], object)
@@ -340,12 +341,20 @@ class FieldEncoder(_Inverse, Versioned, TransformerMixin, BaseEstimator):
     @property
     def fields_(self):
         """The field of each output column."""
-        check_is_fitted(self)
+        self._check_has_columns()
         widths = [width for encoder in self._encodings for width in encoder.widths]
         return np.repeat(np.arange(len(widths), dtype=np.int32), widths)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_encodings")
+
+    def _check_has_columns(self):
+        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():  # with n_buckets nothing has to be
+            raise NotFittedError(
+                f"This {type(self).__name__} does not know its variables before fit, which with "
+                "n_buckets reads no more than these. Call fit first."
+            )
 
     # -- the work ---------------------------------------------------------------------
 

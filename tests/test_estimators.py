@@ -307,7 +307,9 @@ def test_early_stopping_keeps_the_best_pass(cls):
 
 
 @every_estimator
-@pytest.mark.filterwarnings("ignore:The model is constant")  # so soon and on so few rows
+@pytest.mark.filterwarnings(
+    "ignore:The model (is constant|has learned nothing)"
+)  # so soon and on so few rows
 def test_validation_rows_are_held_out_from_100_rows_on(cls):
     clicks = small_clicks(100)
     y = targets(cls(), clicks)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import bsr_array, csr_array
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import skfm._model
@@ -316,16 +317,16 @@ def test_a_constant_model_says_so(cls, early_stopping, params):
     if hasattr(cls, "embeddings_"):
         params = {"k": 0, **params}  # layers have no L1 penalty
     model = cls(**named(cls, early_stopping=early_stopping, random_state=0, **params))
-    with pytest.warns(ConvergenceWarning, match="constant"):
+    with pytest.warns(ConvergenceWarning, match="constant|learned nothing"):
         model.fit(clicks.X, targets(cls(), clicks))
     if model.best_iter_:
         assert not model.coef_.any()
         assert np.ptp(scores(model, clicks.X)) == 0
 
 
-def test_pure_noise_ends_constant_when_watched():
+def test_pure_noise_is_not_learned_when_watched():
     clicks = small_clicks(1000, noise=1.0)
-    with pytest.warns(ConvergenceWarning, match="constant"):
+    with pytest.warns(ConvergenceWarning, match="learned nothing"):
         model = FMClassifier(learning_rate=1.0, random_state=0).fit(clicks.X, clicks.y)
     assert model.best_iter_ == 0
 
@@ -354,6 +355,13 @@ def test_bad_class_weights(cls, bad):
         model = cls(class_weight={0: bad, 1: bad}, early_stopping=early_stopping)
         with pytest.raises(ValueError, match="class_weight"):
             model.fit(clicks.X, clicks.y)
+
+
+def test_one_weight_is_that_of_each_row(fitted):
+    model, X, y = fitted
+    expected = clone(model).fit(X, y, sample_weight=np.full(X.shape[0], 2.0))
+    other = clone(model).fit(X, y, sample_weight=2)
+    np.testing.assert_array_equal(scores(other, X), scores(expected, X))
 
 
 def test_weights_too_large_to_sum(fitted):

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import murmurhash3_32
@@ -575,3 +576,11 @@ def test_variables_of_one_name_keep_their_columns():
         FMClassifier(random_state=0).fit(frame, y).predict(frame),
         FMClassifier(random_state=0).fit(X, y).predict(X),
     )
+
+
+def test_the_columns_of_a_hashing_encoder_follow_from_fit():
+    encoder = FieldEncoder(n_buckets=4)
+    for look in (lambda: encoder.get_feature_names_out(["a"]), lambda: encoder.fields_):
+        with pytest.raises(NotFittedError, match="does not know its variables"):
+            look()
+    assert len(encoder.fit([["b"]]).get_feature_names_out(["a"])) == len(encoder.fields_) == 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
-from skfm import FMClassifier, FMRegressor
+from skfm import FMClassifier, FMRegressor, WideDeepRegressor
 from skfm._base import _SMALLEST_BATCH as SMALLEST_BATCH  # other tests have a larger one
 from skfm._base import _split
 from skfm.datasets import make_clicks
@@ -128,7 +128,7 @@ def test_one_flat_output_of_several_is_not_a_constant_model():
     y = clicks.y.copy()
     y[17] = 2
     said = outcome(FMClassifier(random_state=0), clicks.X, y)
-    assert not any("constant" in message for message in said)
+    assert not any("constant" in message or "nothing" in message for message in said)
 
 
 @every_estimator
@@ -163,6 +163,7 @@ def test_no_value_is_called_the_largest_where_all_are_the_same():
     assert "outliers" not in said
 
 
+@pytest.mark.filterwarnings("ignore:The model follows the last rows")
 def test_rows_held_out_of_one_class_are_named():
     clicks = small_clicks(300)
     order = np.argsort(clicks.y, kind="stable")
@@ -179,3 +180,31 @@ def test_the_batch_is_a_share_of_the_rows(n_rows, expected, monkeypatch):
     terms = model._make_terms(model._make_fields(np.eye(3)), None, (0, 0))
     assert model._batch_size(n_rows, terms) == expected
     assert model.set_params(batch_size=77)._batch_size(n_rows, terms) == 77
+
+
+@pytest.mark.parametrize("interactions", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_model_of_rows_in_order_says_that_it_follows_the_last(seed, interactions):
+    """And it is not worse on those held out than early stopping left it."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(1000, 3)), np.sort(rng.normal(size=1000))
+    params = {"fields": 3, "interactions": interactions, "random_state": seed}
+    model = WideDeepRegressor(shuffle=False, **params)
+    (said,) = outcome(model, X, y)
+    assert "follows the last rows" in said
+    assert model.score(X, y) < 0
+    loss = np.mean((y - model.predict(X))[900:] ** 2) / 2
+    assert loss <= -max(model.validation_scores_) * (1 + 1e-6)
+    assert "follows" not in str(outcome(model.set_params(shuffle=True), X, y))
+
+
+def test_a_model_that_learned_nothing_is_not_called_constant():
+    """In rows of so many numbers its initial factors alone make large scores."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 600)), rng.normal(size=300)
+    model = FMRegressor(learning_rate=1.0, random_state=0)
+    (said,) = outcome(model, X, y)
+    assert model.best_iter_ == 0
+    assert np.ptp(model.predict(X)) > 1
+    assert said.startswith("The model has learned nothing")
+    assert "outliers" not in said  # normal numbers have none

@@ -265,7 +265,7 @@ def test_the_shape_of_a_model_cannot_change_where_training_goes_on(change):
 def test_crosses_of_huge_values_stay_finite():
     X = np.random.default_rng(0).random((200, 9))
     model = WideDeepClassifier(0, crosses=[tuple(range(9))], wide_l1=1e3, max_iter=2)
-    with pytest.warns(ConvergenceWarning, match="constant"):
+    with pytest.warns(ConvergenceWarning, match="learned nothing"):
         model.fit(X, np.arange(200) % 2)
     assert np.isfinite(model.predict_proba(np.full((1, 9), 1e35))).all()
 
