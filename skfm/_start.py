@@ -97,6 +97,7 @@ def grown(estimator, start, batches, first, batch_size, in_stream=False):
 def models_of(estimator, start, facts, batch_size, in_stream=False):
     """New models, or forks of those before, from what is known of the data."""
     seed, target, columns, crosses, terms, before, _ = start
+    terms = [[term.for_rows_of(facts.entries) for term in its_terms] for its_terms in terms]
     settings = estimator._settings(columns.fields, facts.weight, facts.entries)
     # The size of a stream cannot be known: it is taken to be large.
     n_read = len(terms) * facts.nnz * parameters_per_column(terms[0])

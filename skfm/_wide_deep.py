@@ -8,11 +8,12 @@ import numpy as np
 from ._base import FactorizationBase
 from ._crosses import check_crosses
 from ._machines import rate_of_factors
+from ._network import Network
 from ._paragraphs import PARAGRAPHS
 from ._parameters import ClassWeight, Training, WideAndDeep, WithFields, documented
 from ._prediction import Classifier, Regressor
 from ._tables import Setting
-from ._terms import Linear, Network, PooledInteractions
+from ._terms import Linear, PooledInteractions
 
 # What "auto" means: without interactions, and with them.
 _INIT_SCALE = {False: 0.1, True: 0.03}

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor
+from skfm import FFMClassifier, FMClassifier, FMRegressor, FwFMClassifier
 from skfm._batch import Batcher
 from skfm._engine import load
 from skfm._training import Sample, centre
@@ -578,6 +578,21 @@ def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share
         rates = model._fitted.models[0].tables["interactions"].solver.learning_rate[0]
         expected = share if cls is FMClassifier else aware
         np.testing.assert_allclose(rates, [0.3, *[0.3 * expected] * (len(rates) - 1)])
+
+
+@pytest.mark.filterwarnings("ignore:The model is constant")
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("cls", [FMClassifier, FwFMClassifier])
+@pytest.mark.parametrize(("n_entries", "share"), [(20, 1), (100, 1), (400, 0.25)])
+def test_initial_factors_fall_with_the_entries_per_row(n_entries, share, cls, how):
+    X, y = np.ones((40, n_entries)), np.arange(40) % 2
+    model = cls(3, fields=2) if "fields" in cls().get_params() else cls(3)
+    model.set_params(learning_rate=1e-9, random_state=0)
+    if how == "fit":
+        model.set_params(max_iter=1, early_stopping=False, tol=None).fit(X, y)
+    else:
+        model.partial_fit(X, y, classes=[0, 1])
+    assert vectors(model).std() == pytest.approx(0.03 * share, rel=0.2 if n_entries > 20 else 0.4)
 
 
 @pytest.mark.slow

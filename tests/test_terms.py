@@ -15,6 +15,7 @@ from skfm._crosses import check_crosses
 from skfm._fields import check_fields
 from skfm._hashing import hashed_normal
 from skfm._model import layouts_of
+from skfm._network import Network
 from skfm._parameters import Training, WithFields, documented
 from skfm._prediction import Regressor
 from skfm._tables import Layout, Setting
@@ -23,7 +24,6 @@ from skfm._terms import (
     FieldWeighted,
     Interactions,
     Linear,
-    Network,
     PooledInteractions,
     Term,
 )
