@@ -21,7 +21,7 @@ MovieLens as implicit feedback, with four sampled negatives for each positive, a
 of each user, held out, among 99 sampled movies. `--large` trains on a large generated set, once.
 `--vary` prints by how many percent the loss changes with other values than the defaults, a star
 where that is more than two standard errors (the mean and the range are of the sets of more than
-2,000 rows); it learns from at most 10,000 rows of each set. `--test`, at the very end, prints the
+2,000 rows); it learns from at most 5,000 rows of each set. `--test`, at the very end, prints the
 loss on the rows put aside: mean and standard deviation over three seeds.
 """
 
@@ -271,7 +271,7 @@ def study_large(model):
             print(f"{name:<24}{loss:>10.4f}{off:>13.2f}{seconds:>10.1f}{passes:>9.0f}", flush=True)
 
 
-def study_variations(sets, only, n_rows=10_000):
+def study_variations(sets, only, n_rows=5000):
     """Other values than the defaults: change of the loss in percent and of the seconds.
 
     As there are many, three folds of a part of the rows decide.
