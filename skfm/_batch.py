@@ -22,7 +22,7 @@ LEAST = float(np.finfo(np.float32).tiny)
 # The fewest rows that tell the mean of a column.
 FEW_ROWS = 16
 
-# A column is constant if its values differ by less than this many roundings of the largest.
+# A column is constant if its deviation is less than this many roundings of its largest value.
 ROUNDINGS = 4
 
 

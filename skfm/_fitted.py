@@ -110,10 +110,11 @@ class Learned(Versioned):
         steps on what the two share, which are taken back if the call fails. For that reason
         only one thread may learn.
         """
-        with only_here(self, "is learning"):
-            yield from self._learn()
+        with only_here(self, "is learning"), self._published() as learner_and_undo:
+            yield learner_and_undo
 
-    def _learn(self):
+    @contextmanager
+    def _published(self):
         learner, undo, ours = self._snapshot(), Undo(), None
         before = learner.__dict__.copy()
         try:

@@ -28,10 +28,12 @@ class Network(Term):
         Standard deviation of the initial embeddings.
     key : tuple of int
         Seed and number of the output.
+    has_pairs : bool
+        Whether another term sums over the pairs of these embeddings.
     """
 
-    def __init__(self, k, n_fields, hidden, activation, dropout, scale, key):
-        self.k, self.scale, self.key = k, scale, key
+    def __init__(self, k, n_fields, hidden, activation, dropout, scale, key, has_pairs=False):
+        self.k, self.scale, self.key, self.has_pairs = k, scale, key, has_pairs
         self.activation, self.dropout = activation, dropout
         self.sizes = list(pairwise((n_fields * k, *hidden, 1)))
         self.per_row = n_fields * k + sum(hidden)

@@ -11,9 +11,9 @@ from ._warnings import warn_user
 _NEGLIGIBLE = 0.01
 
 # From so many times the root mean square of a column on, a value is named as an outlier: the
-# largest of a million normal numbers is five times theirs. In a column of few entries, where no
-# value can be so far out, the least ratio, if the value is half of the sum of squares.
-_EXTREME, _LEAST_EXTREME = 6, 2
+# largest of a million normal numbers is five times theirs. No value of a column of few entries can
+# be so far out; there it is one from twice on, if it makes up nearly all of the sum of squares.
+_EXTREME, _LEAST_EXTREME, _NEARLY_ALL = 6, 2, 0.99
 
 # Values of so many times the unit of a column show that the unit was not typical of it.
 _OUT_OF_UNIT = 1000
@@ -117,7 +117,7 @@ def warn_of_units(model, before, data):
 def _extreme_value(model, data):
     """A sentence that names the value furthest out in its column, if it is an outlier."""
     column, value, units = _largest(model, data)
-    limit = np.sqrt(np.count_nonzero(data.X.indices == column) / 2)
+    limit = np.sqrt(_NEARLY_ALL * np.count_nonzero(data.X.indices == column))
     # A number on a knot of a FieldEncoder is 1, however rare that is.
     on_knot = model._fitted.columns.fields.variables and abs(value) <= 1
     if units < np.clip(limit, _LEAST_EXTREME, _EXTREME) or on_knot:
@@ -150,16 +150,15 @@ class NotebookRepr:
     _doc_link_module = "skfm"
     _doc_link_template = "#"
 
-    # Attributes with a row for each column, which are built on request; then that of all buckets.
+    # Attributes with a row for each column, which are built on request.
     _wide_attributes = "coef_", "factors_", "embeddings_", "fields_"
-    _always_wide = ("cross_coef_",)
     _hidden = ()
 
     def _get_fitted_attr_html(self, doc_link=""):
         # It looks at every name in `dir`; a wide model shows it a copy that hides some.
         brief = self._snapshot()
         wide = self._wide_attributes if self.n_features_in_ > _WIDE else ()
-        brief._hidden = wide + self._always_wide
+        brief._hidden = (*wide, "cross_coef_")  # there are many buckets, however few columns
         return super(NotebookRepr, brief)._get_fitted_attr_html(doc_link)
 
     def __dir__(self):

@@ -14,6 +14,9 @@ import numpy as np
 from ._hashing import hashed_normal
 from ._tables import Layout
 
+# Entries per row up to which initial factors are as large as asked for.
+_MANY_ENTRIES = 100
+
 
 class Evaluation:
     """A batch, the values of the rows that it touches, and the gradients that terms add.
@@ -80,6 +83,8 @@ class Term:
     structure : dict
         Hyperparameters that decide what the parameters mean, with their values. They cannot
         change when training continues.
+    has_pairs : bool
+        Whether the factors count in a sum over the pairs of a row's entries.
     needs_rows : bool
         Whether prediction, too, needs the rows of exactly the columns in the batch. A term that
         computes something for each of these columns needs them.
@@ -88,6 +93,7 @@ class Term:
     k = 0
     per_row = 0
     structure = {}
+    has_pairs = False
     needs_rows = False
 
     def layouts(self):
@@ -99,8 +105,16 @@ class Term:
         raise NotImplementedError
 
     def for_rows_of(self, entries):
-        """The term as it begins in rows with so many entries on average."""
-        return self
+        """The term as it begins in rows with so many entries on average.
+
+        Where these are many, initial factors are smaller: a sum over the pairs of entries would
+        outgrow the targets.
+        """
+        if not self.has_pairs or entries <= _MANY_ENTRIES:
+            return self
+        other = copy.copy(self)
+        other.scale = self.scale * (_MANY_ENTRIES / entries)
+        return other
 
     def held_per_row(self, engine):
         """How many numbers a row of the data takes at most at a time.
@@ -241,20 +255,6 @@ class Linear(Term):
         }
 
 
-# Entries per row up to which initial factors are as large as asked for.
-_MANY_ENTRIES = 100
-
-
-def _with_smaller_factors(term, entries):
-    """A term whose initial factors fall with the entries per row, where these are many.
-
-    The score has a product for each pair of entries. Their sum would outgrow the targets.
-    """
-    other = copy.copy(term)
-    other.scale = term.scale * min(1, _MANY_ENTRIES / max(entries, 1))
-    return other
-
-
 class Interactions(Term):
     """A linear weight per column, and all pairwise interactions through k factors per field.
 
@@ -273,6 +273,7 @@ class Interactions(Term):
         Seed and number of the output. The same key gives the same initial factors.
     """
 
+    has_pairs = True
     table = "interactions"
 
     def __init__(self, k, n_fields, scale, key):
@@ -283,8 +284,6 @@ class Interactions(Term):
     @property
     def _width(self):
         return self.n_fields * self.k
-
-    for_rows_of = _with_smaller_factors
 
     def layouts(self):
         groups = {"linear": 1, "factors": self._width}
@@ -379,7 +378,7 @@ class PooledInteractions(Term):
     The formula is that of a factorization machine: ½(‖Σ_a E_a‖² − Σ_i x_i² ‖v_i‖²).
     """
 
-    needs_rows = True
+    has_pairs = needs_rows = True
     table = "embeddings"
     structure = {"interactions": True}
 
@@ -427,14 +426,12 @@ class FieldWeighted(Term):
     entries of a row in field a interact with the weight r_aa.
     """
 
-    needs_rows = True
+    has_pairs = needs_rows = True
 
     def __init__(self, k, n_fields, scale, key):
         self.k, self.n_fields, self.scale, self.key = k, n_fields, scale, key
         self.per_row = 3 * n_fields * k
         self.structure = {"k": k}
-
-    for_rows_of = _with_smaller_factors
 
     def layouts(self):
         name, F = "field_weights", self.n_fields

@@ -48,28 +48,29 @@ class _OneBlasThread:
 one_blas_thread = _OneBlasThread()
 
 
-_busy = {}  # the thread that is within `only_here`, by process and object
+# The thread that is within `only_here`, by object and process: a forked child has none of them.
+_busy = {}
 
 
 @contextmanager
 def only_here(thing, what):
-    """The context in which no other thread may do the same with `thing`.
+    """The context in which no other thread may do the same with `thing`; this one may.
 
     Raises
     ------
     RuntimeError
         If another thread does; it says that `thing` is `what`.
     """
-    key, thread = (os.getpid(), id(thing)), threading.get_ident()
+    key, ours = (os.getpid(), id(thing)), (threading.get_ident(), object())
     try:
-        if _busy.setdefault(key, thread) != thread:
+        if _busy.setdefault(key, ours)[0] != ours[0]:
             raise RuntimeError(
                 f"This {type(thing).__name__} {what} on another thread. Wait until it is done, or "
                 "use a clone."
             )
         yield
     finally:
-        if _busy.get(key) == thread:
+        if _busy.get(key) is ours:
             _busy.pop(key, None)
 
 

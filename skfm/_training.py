@@ -232,6 +232,7 @@ def train(model, loss, watch, sample, valid, schedule, learn_valid=False, keeper
         a pass, and return the progress of then, else None.
     """
     history = model.history
+    history.is_worse = history.follows_last = False
     constant = sample.start(loss)
     average = mean_loss(model, loss, valid or sample, constant)
     now = keeper.resume(model) if keeper else None

@@ -51,7 +51,8 @@ class _WideDeep(Training, WithFields, WideAndDeep, FactorizationBase):
             terms.append(PooledInteractions(self.k, scale, key))
         if self.k:
             layers = hidden, self.activation, self.dropout
-            terms.append(Network(self.k, fields.n_fields, *layers, scale, key))
+            start = scale, key, bool(self.interactions)
+            terms.append(Network(self.k, fields.n_fields, *layers, *start))
         return terms
 
     def _settings(self, fields, weight, entries):

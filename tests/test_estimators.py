@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import FFMClassifier, FMClassifier, FMRegressor, FwFMClassifier
+from skfm import FFMClassifier, FMClassifier, FMRegressor, FwFMClassifier, WideDeepClassifier
 from skfm._batch import Batcher
 from skfm._engine import load
 from skfm._training import Sample, centre
@@ -582,12 +582,19 @@ def test_the_rate_of_factors_falls_with_the_entries_per_row(how, n_fields, share
 
 @pytest.mark.filterwarnings("ignore:The model is constant")
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
-@pytest.mark.parametrize("cls", [FMClassifier, FwFMClassifier])
+@pytest.mark.parametrize(
+    "model",
+    [
+        FMClassifier(3),
+        FwFMClassifier(3, fields=2),
+        WideDeepClassifier(3, fields=2, interactions=True),
+    ],
+    ids=["FM", "FwFM", "DeepFM"],
+)
 @pytest.mark.parametrize(("n_entries", "share"), [(20, 1), (100, 1), (400, 0.25)])
-def test_initial_factors_fall_with_the_entries_per_row(n_entries, share, cls, how):
+def test_initial_factors_fall_with_the_entries_per_row(n_entries, share, model, how):
     X, y = np.ones((40, n_entries)), np.arange(40) % 2
-    model = cls(3, fields=2) if "fields" in cls().get_params() else cls(3)
-    model.set_params(learning_rate=1e-9, random_state=0)
+    model = clone(model).set_params(**named(type(model), learning_rate=1e-9), random_state=0)
     if how == "fit":
         model.set_params(max_iter=1, early_stopping=False, tol=None).fit(X, y)
     else:

@@ -195,7 +195,9 @@ def test_a_model_of_rows_in_order_says_that_it_follows_the_last(seed, interactio
     assert model.score(X, y) < 0
     loss = np.mean((y - model.predict(X))[900:] ** 2) / 2
     assert loss <= -max(model.validation_scores_) * (1 + 1e-6)
-    assert "follows" not in str(outcome(model.set_params(shuffle=True), X, y))
+    for changed in ({"warm_start": True}, {"warm_start": False}):
+        model.set_params(shuffle=True, **changed)
+        assert "follows" not in str(outcome(model, X, y))
 
 
 def test_a_model_that_learned_nothing_is_not_called_constant():
