@@ -1,7 +1,6 @@
 import gc
 import os
 from importlib.util import find_spec
-from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -26,14 +25,13 @@ def pytest_collection_finish():
 def fast_and_compiled():
     """Let small models take few steps, and "auto" be numba for them, too.
 
-    Yields what users have. Code in docstrings, which is no part of this package, runs with that.
+    So it is for the code of pages. That of docstrings, which is no part of this package, runs as
+    users have it.
     """
-    small = {"skfm._base._SMALLEST_BATCH": 8, "skfm._engine._WORTH_COMPILING": 0}
     with pytest.MonkeyPatch.context() as patch:
-        before = {place: resolve_name(place) for place in small}
-        for place, value in small.items():
-            patch.setattr(place, value)
-        yield before
+        patch.setattr("skfm._base._SMALLEST_BATCH", 8)
+        patch.setattr("skfm._engine._WORTH_COMPILING", 0)
+        yield
 
 
 @pytest.fixture(autouse=True)

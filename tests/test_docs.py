@@ -15,12 +15,6 @@ README = ROOT / "README.md"
 HIDDEN = "invisible-code-block: python"
 
 
-@pytest.fixture(autouse=True)
-def _as_users_have_it(fast_and_compiled, monkeypatch):
-    for place, value in fast_and_compiled.items():
-        monkeypatch.setattr(place, value)
-
-
 def run(path, parser, *others):
     """Run the code blocks of a page from top to bottom, and count them."""
     document = Document.parse(str(path), parser, *others)
