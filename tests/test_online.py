@@ -469,7 +469,7 @@ def test_the_notebook_repr_builds_nothing_wide(cls, n_features):
 
 def test_the_notebook_repr_leaves_out_the_buckets_of_crosses():
     clicks = small_clicks(100)
-    model = WideDeepClassifier(crosses="all", fields=clicks.fields, max_iter=2, random_state=0)
+    model = WideDeepClassifier(crosses="all", fields=4, max_iter=2, random_state=0)
     html = model.fit(clicks.X, clicks.y)._repr_html_()
     if parse_version(sklearn.__version__) >= parse_version("1.9"):
         assert "embeddings_" in html
